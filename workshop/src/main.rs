@@ -1,0 +1,67 @@
+//! `cargo workshop`: checks, diffs and everything else around the ten steps.
+
+mod catch_up;
+mod diff;
+mod repo;
+mod say;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+
+use repo::Repo;
+use repo::Step;
+
+/// Checks your container step by step, and helps along the way.
+///
+/// Exit status: 0 if all is well, 1 if something is not there yet, 2 for wrong usage or where the command could not do its work.
+#[derive(Parser)]
+#[command(name = "workshop", bin_name = "cargo workshop", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Show what step N adds to the step before it
+    Diff {
+        /// The step
+        #[arg(value_name = "N")]
+        step: Step,
+        /// Compare with this step instead of the one before
+        #[arg(value_name = "M")]
+        other: Option<Step>,
+        /// Show Cargo.toml as well, not only main.rs
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show where your program differs from step N
+    Compare {
+        /// The step; without it, the one that your program resembles most
+        #[arg(value_name = "N")]
+        step: Option<Step>,
+    },
+    /// Put step N into my-container; what you wrote is saved first
+    CatchUp {
+        /// The step
+        #[arg(value_name = "N")]
+        step: Step,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = Repo::find().and_then(|repo| match cli.command {
+        None => status::show(&repo),
+        Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
+        Some(Task::Compare { step }) => diff::compare(&repo, step),
+        Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
+    });
+    done.unwrap_or_else(|err| {
+        say::error(&format!("{err:#}"));
+        ExitCode::from(2)
+    })
+}

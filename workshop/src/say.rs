@@ -1,0 +1,24 @@
+//! Output for people: in colour on a terminal (and where NO_COLOR allows it), plain everywhere else.
+
+use std::io::Write;
+
+pub const BOLD: &str = "\x1b[1m";
+pub const RED: &str = "\x1b[1;31m";
+pub const DIM: &str = "\x1b[2m";
+pub const RESET: &str = "\x1b[0m";
+
+/// Prints text on stdout. A reader who has left (`| head`) is no reason to complain.
+pub fn print(text: &str) {
+    let mut out = anstream::stdout().lock();
+    _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints one line about what went wrong on stderr.
+pub fn error(message: &str) {
+    _ = writeln!(anstream::stderr(), "{RED}cargo workshop:{RESET} {message}");
+}
+
+/// Prints one line about what is going on on stderr, so that stdout stays clean for pipes.
+pub fn note(message: &str) {
+    _ = writeln!(anstream::stderr(), "{message}");
+}

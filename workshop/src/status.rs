@@ -1,0 +1,37 @@
+//! Plain `cargo workshop`: what there is, with an example each, and where the learner stands.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use crate::diff;
+use crate::repo::Repo;
+use crate::say;
+use crate::say::BOLD;
+use crate::say::DIM;
+use crate::say::RESET;
+
+const COMMANDS: &[(&str, &str)] = &[
+    ("diff 5", "what step 05 adds to step 04 (diff 5 3: to step 03; --all: Cargo.toml too)"),
+    ("compare 5", "where your program differs from step 05"),
+    ("catch-up 5", "put step 05 into my-container; yours is saved first"),
+];
+
+/// Prints the list of subcommands.
+pub fn show(repo: &Repo) -> anyhow::Result<ExitCode> {
+    let mut text =
+        format!("{BOLD}Containers in ten steps{RESET}: type yours in my-container/src/main.rs\n\n");
+    for (command, meaning) in COMMANDS {
+        writeln!(text, "  {BOLD}cargo workshop {command:<12}{RESET} {meaning}")?;
+    }
+    writeln!(text, "\n{}", standing(repo))?;
+    say::print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line on how far the learner is.
+fn standing(repo: &Repo) -> String {
+    match repo.my_main().and_then(|main| diff::closest(repo, &main)) {
+        Ok(step) => format!("{DIM}Your program resembles step {step} most.{RESET}"),
+        Err(err) => format!("{err:#}"),
+    }
+}
