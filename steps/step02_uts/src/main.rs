@@ -1,19 +1,18 @@
-//! Step 01: a container is a process. Start a command, wait for it, pass its exit status on.
+//! Step 02: a hostname of its own. A namespace is a private copy of one global of the system.
 //!
-//!     cargo run -p step01_exec -- run sh
+//!     cargo run -p step02_uts -- run sh
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::io::Write;
-use std::io::stderr;
+use std::io::*;
 use std::os::unix::process::ExitStatusExt;
-use std::process;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitCode;
+use std::process::*;
 
 use anyhow::Context;
+use anyhow::anyhow;
 use clap::Parser;
+use nix::sched::*;
+
+const NAME: &str = env!("CARGO_PKG_NAME");
 
 #[derive(Parser)]
 #[command(version, about = "Runs a command in a container.")]
@@ -34,39 +33,32 @@ fn main() -> ExitCode {
         Cli::Run(args) => run(args),
     };
     status.unwrap_or_else(|err| {
-        complain(format!("{err:#}"));
+        // Not eprintln!, which panics where nobody reads stderr any more.
+        _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
-    _ = writeln!(stderr(), "Running {:?} as {}", args.command, process::id());
-    execute(&args.command)
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    unshare(CloneFlags::from_iter([
+        CloneFlags::CLONE_NEWUTS, // hostname
+    ]))
+    .map_err(|err| anyhow!("{} (run it as root, with sudo)", err.desc()))
+    .context("cannot create namespaces")?;
+    execute(Command::new(&args.command[0]).args(&args.command[1..]))
 }
 
-/// Starts the command and waits for it. If it cannot be started: env(1)'s exit statuses.
-fn execute(command: &[OsString]) -> anyhow::Result<ExitCode> {
-    match Command::new(&command[0]).args(&command[1..]).spawn() {
-        Ok(process) => wait(process),
+/// Starts the command, waits for it, and returns its exit status as a shell would.
+fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
+    let mut process = match command.spawn() {
+        Ok(process) => process,
         Err(err) => {
-            complain(format!("cannot run {:?}: {err}", command[0]));
-            Ok(ExitCode::from(match err.kind() {
-                ErrorKind::NotFound => 127,
-                ErrorKind::WouldBlock => 125, // fork(2) failed, not exec(2)
-                _ => 126,
-            }))
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
+            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
         }
-    }
-}
-
-/// Waits for the process to end. Its status, as in a shell: 128 + n after signal n.
-fn wait(mut process: Child) -> anyhow::Result<ExitCode> {
-    let status = process.wait().context("cannot wait for the command")?;
+    };
+    let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
-}
-
-/// Prints one line on stderr. (eprintln! panics where nobody reads it any more.)
-fn complain(message: String) {
-    _ = writeln!(stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
 }

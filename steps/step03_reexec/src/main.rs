@@ -1,25 +1,29 @@
-//! Step 01: a container is a process. Start a command, wait for it, pass its exit status on.
+//! Step 03: run ourselves again, as `child`. Some set-up can only happen inside, before the command.
 //!
-//!     cargo run -p step01_exec -- run sh
+//!     cargo run -p step03_reexec -- run sh
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::io::Write;
-use std::io::stderr;
+use std::io::*;
 use std::os::unix::process::ExitStatusExt;
-use std::process;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitCode;
+use std::process::*;
 
 use anyhow::Context;
+use anyhow::anyhow;
 use clap::Parser;
+use nix::sched::*;
+use nix::sys::signal::*;
+use nix::unistd::*;
+use signal_hook::iterator::Signals;
+
+const NAME: &str = env!("CARGO_PKG_NAME");
 
 #[derive(Parser)]
 #[command(version, about = "Runs a command in a container.")]
 enum Cli {
     /// Run COMMAND and exit with its status
     Run(Args),
+    #[command(hide = true)]
+    Child(Args),
 }
 
 #[derive(clap::Args)]
@@ -32,41 +36,59 @@ struct Args {
 fn main() -> ExitCode {
     let status = match Cli::parse() {
         Cli::Run(args) => run(args),
+        Cli::Child(args) => child(args),
     };
     status.unwrap_or_else(|err| {
-        complain(format!("{err:#}"));
+        // Not eprintln!, which panics where nobody reads stderr any more.
+        _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
-    _ = writeln!(stderr(), "Running {:?} as {}", args.command, process::id());
-    execute(&args.command)
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    unshare(CloneFlags::from_iter([
+        CloneFlags::CLONE_NEWUTS, // hostname
+    ]))
+    .map_err(|err| anyhow!("{} (run it as root, with sudo)", err.desc()))
+    .context("cannot create namespaces")?;
+    let mut child = Command::new("/proc/self/exe");
+    child.arg("child");
+    execute(child.args(&args.command))
 }
 
-/// Starts the command and waits for it. If it cannot be started: env(1)'s exit statuses.
-fn execute(command: &[OsString]) -> anyhow::Result<ExitCode> {
-    match Command::new(&command[0]).args(&command[1..]).spawn() {
-        Ok(process) => wait(process),
+/// The half of run() that is inside: it has the new namespaces, and sets them up.
+fn child(args: Args) -> anyhow::Result<ExitCode> {
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    sethostname("container").context("cannot set the hostname")?;
+    execute(Command::new(&args.command[0]).args(&args.command[1..]))
+}
+
+/// Starts the command, passes signals on to it, and returns its exit status as a shell would.
+fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
+    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
+    let mut signals = Signals::new(signals).context("cannot handle signals")?;
+    let mut process = match command.spawn() {
+        Ok(process) => process,
         Err(err) => {
-            complain(format!("cannot run {:?}: {err}", command[0]));
-            Ok(ExitCode::from(match err.kind() {
-                ErrorKind::NotFound => 127,
-                ErrorKind::WouldBlock => 125, // fork(2) failed, not exec(2)
-                _ => 126,
-            }))
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
+            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
         }
-    }
-}
-
-/// Waits for the process to end. Its status, as in a shell: 128 + n after signal n.
-fn wait(mut process: Child) -> anyhow::Result<ExitCode> {
-    let status = process.wait().context("cannot wait for the command")?;
+    };
+    let pid = Pid::from_raw(process.id() as i32);
+    let status = loop {
+        if let Some(status) = process.try_wait().context("cannot wait")? {
+            break status;
+        }
+        for signal in signals.wait() {
+            match Signal::try_from(signal)? {
+                SIGCHLD => {} // try_wait() again
+                // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
+                SIGINT | SIGQUIT if stdin().is_terminal() => {}
+                signal => _ = kill(pid, signal),
+            }
+        }
+    };
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
-}
-
-/// Prints one line on stderr. (eprintln! panics where nobody reads it any more.)
-fn complain(message: String) {
-    _ = writeln!(stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
 }
