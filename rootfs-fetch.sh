@@ -60,9 +60,20 @@ die() {
 
 tmp='' child='' aside=''
 
-# Runs a command that takes its time. In the background, so that a signal does not have to wait for it.
+# Runs a command that takes its time. In the background, so that a signal does not have to wait for it; without
+# the lock, so that it does not hold it should this script be killed.
 run() {
-    "$@" &
+    "$@" 9<&- &
+    wait_for_child
+}
+
+# The same for one whose complaints are kept: see reason(). (A redirection of `run` would also redirect the trap.)
+run_logged() {
+    "$@" 9<&- 2>"$tmp/errors" &
+    wait_for_child
+}
+
+wait_for_child() {
     child=$!
     code=0
     wait "$child" || code=$?
@@ -89,7 +100,7 @@ clean_up() {
 }
 
 interrupted() {
-    warn "interrupted: $rootfs is as it was" 2>/dev/null || true
+    warn "interrupted: $rootfs is as it was" || true
     exit "$1"
 }
 
@@ -161,7 +172,7 @@ lock() {
     flock -n 9 || code=$?
     if [ "$code" = 1 ]; then
         warn "another rootfs-fetch.sh is at work in $parent: waiting for it"
-        run flock 9 || die "cannot lock $parent"
+        run flock 8 8<&9 || die "cannot lock $parent"
     elif [ "$code" != 0 ]; then
         return # some shared folders know no locks
     fi
@@ -292,13 +303,17 @@ unpack() {
     hostile=$(hostile_members <"$tmp/members") || die "cannot check $2"
     if [ -n "$hostile" ]; then die "$2 is refused, nothing was unpacked: $hostile"; fi
     # -p: the modes as they are (/tmp is 1777); -o: all files belong to whoever runs this, root or not.
-    run tar -xpof "$1" -C "$new" 2>"$tmp/errors" || die "cannot unpack $2: $(reason)$(space)"
+    run_logged tar -xpof "$1" -C "$new" || die "cannot unpack $2: $(reason)$(space)"
 }
 
 # The first line of what a command complained about.
 reason() { sed -n 1p "$tmp/errors"; }
+
+# On a full disk there may be no room for the complaint either: find out.
 space() {
-    if grep -q 'No space left' "$tmp/errors"; then printf ' (make room, or choose another disk with ROOTFS)'; fi
+    if ! head -c 65536 /dev/zero 2>/dev/null >"$tmp/probe"; then
+        printf ' (the disk is full: make room, or choose another one with ROOTFS)'
+    fi
 }
 
 from_tarball() {
@@ -324,8 +339,8 @@ from_tarball() {
 
 with_curl() {
     if [ -t 2 ]; then quiet=--progress-bar; else quiet=-sS; fi
-    run curl -fL "$quiet" --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
-        -o "$2" "$1" 2>"$log"
+    "$runner" curl -fL "$quiet" --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
+        -o "$2" "$1"
 }
 
 with_wget() {
@@ -338,13 +353,13 @@ with_wget() {
         set -- -q "$@"
     fi ;;
     esac
-    run wget "$@" 2>"$log"
+    "$runner" wget "$@"
 }
 
 # Downloads $1 to $2. Fails, with the reason in `failure`, if the mirror could not be reached.
 download() {
-    log=$tmp/errors
-    if [ -t 2 ]; then log=/dev/stderr; fi
+    runner=run_logged
+    if [ -t 2 ]; then runner=run; fi
     : >"$tmp/errors"
     code=0
     if command -v curl >/dev/null; then
@@ -358,9 +373,9 @@ download() {
         return 1
     fi
     if [ "$code" = 0 ]; then return; fi
-    failure=$(reason)
+    failure=$(sed -n '$p' "$tmp/errors")
     failure="cannot download $1${failure:+ ($failure)}"
-    if [ "$code" = "$full" ]; then die "$failure: cannot write in $parent; is the disk full?"; fi
+    if [ "$code" = "$full" ]; then die "$failure: cannot write in $parent$(space)"; fi
     if [ -s "$2" ]; then die "$failure: it broke off in the middle; try again"; fi
     # The usual mirror may be behind somebody's proxy. One that was asked for by name is another matter.
     if [ "$code" = "$refused" ] && [ -n "${ALPINE_MIRROR:-}" ]; then die "$failure; is ALPINE_MIRROR right?"; fi
@@ -391,7 +406,7 @@ borrow_file() {
     same=$(awk -F '\t' -v real="$real" '$1 == real { print $2; exit }' "$tmp/copied")
     if [ -z "$same" ] || ! ln "$same" "$new$2" 2>/dev/null; then
         # Not `cp -p`: a borrowed mount(8) is not to be a setuid program of whoever runs this.
-        run cp -L "$1" "$new$2" 2>"$tmp/errors" || die "cannot borrow $1: $(reason)$(space)"
+        run_logged cp -L "$1" "$new$2" || die "cannot borrow $1: $(reason)$(space)"
         chmod 755 "$new$2"
     fi
     printf '%s\t%s\n' "$real" "$new$2" >>"$tmp/copied"

@@ -1,0 +1,281 @@
+//! scripts/run-step.sh, cargo's runner: who gets a root filesystem, who gets sudo, and that nothing is lost on the way.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+
+use scripts_tests::path_without;
+use scripts_tests::repository;
+use scripts_tests::script;
+use tempfile::TempDir;
+
+/// A repository with a runner, a rootfs-fetch.sh and steps that only tell what happens to them.
+struct Fake {
+    dir: TempDir,
+}
+
+impl Fake {
+    /// For a caller with this user id.
+    fn new(uid: u32) -> Fake {
+        let fake = Fake { dir: tempfile::Builder::new().prefix("my café").tempdir().unwrap() };
+        let runner = fs::read_to_string(repository().join("scripts/run-step.sh")).unwrap();
+        script(&fake.path("scripts/run-step.sh"), &runner);
+        script(&fake.path("rootfs-fetch.sh"), "echo \"fetch $ROOTFS\"; mkdir \"$ROOTFS\"");
+        script(&fake.path("bin/id"), &format!("echo {uid}"));
+        script(&fake.path("bin/sudo"), "echo sudo; unset ROOTFS; exec \"$@\"");
+        fs::create_dir_all(fake.path("my-container/src")).unwrap();
+        fake
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let program = self.path(&format!("target/{program}"));
+        script(&program, "echo \"${0##*/} $*\"");
+        let mut command = Command::new(self.path("scripts/run-step.sh"));
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        command
+            .arg(program)
+            .args(arguments)
+            .env("PATH", path)
+            .env("TERM", "vt100")
+            .stdin(Stdio::null());
+        command.env_remove("ROOTFS").env_remove("WORKSHOP_SUDO").current_dir(self.path("bin"));
+        command
+    }
+
+    /// What is printed on stdout, line by line.
+    #[track_caller]
+    fn run(&self, program: &str, arguments: &[&str]) -> Vec<String> {
+        lines(self.command(program, arguments))
+    }
+}
+
+#[track_caller]
+fn lines(mut command: Command) -> Vec<String> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+const STEPS: [&str; 10] = [
+    "step01_exec",
+    "step02_uts",
+    "step03_reexec",
+    "step04_pid",
+    "step05_chroot",
+    "step06_proc",
+    "step07_mount",
+    "step08_ipc_net",
+    "step09_user",
+    "step10_cgroups",
+];
+
+#[test]
+fn the_steps_are_all_here() {
+    let steps = fs::read_dir(repository().join("steps")).unwrap();
+    let mut names: Vec<_> = steps.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, STEPS);
+}
+
+#[test]
+fn who_gets_a_root_filesystem_and_who_gets_sudo() {
+    for (index, step) in STEPS.into_iter().enumerate() {
+        let number = index + 1;
+        for uid in [0, 1000] {
+            let fake = Fake::new(uid);
+            let rootfs = fake.path("rootfs");
+            let mut expected = Vec::new();
+            if number >= 5 {
+                expected.push(format!("fetch {}", rootfs.display()));
+            }
+            if uid != 0 && !matches!(number, 1 | 9) {
+                expected.push("sudo".to_owned());
+            }
+            expected.push(format!("{step} run sh"));
+            assert_eq!(
+                fake.run(&format!("debug/{step}"), &["run", "sh"]),
+                expected,
+                "{step}, user {uid}"
+            );
+            // The second time it is there.
+            let again = fake.run(&format!("debug/{step}"), &["run", "sh"]);
+            assert!(!again[0].starts_with("fetch"), "{again:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_done_where_no_command_is_started() {
+    let fake = Fake::new(1000);
+    let cases: &[&[&str]] = &[
+        &[],
+        &["--help"],
+        &["run"],
+        &["run", "--help"],
+        &["run", "-h", "sh"],
+        &["run", "--memory", "50M"],
+        &["run", "--rootfs"],
+        &["run", "--"],
+        &["run", "--wrong", "sh"],
+        &["rnu", "sh"],
+    ];
+    for arguments in cases {
+        let expected = format!("step10_cgroups {}", arguments.join(" "));
+        assert_eq!(fake.run("debug/step10_cgroups", arguments), [expected]);
+    }
+    assert!(!fake.path("rootfs").exists());
+}
+
+#[test]
+fn the_command_is_found_behind_the_options() {
+    for options in [
+        &["--pids-limit", "20", "--memory=50M", "--cpus", "0.5", "sh", "--help"][..],
+        &["--", "sh"],
+        &["sh", "-c", "--help"],
+    ] {
+        let fake = Fake::new(1000);
+        let arguments = [&["run"], options].concat();
+        let lines = fake.run("debug/step10_cgroups", &arguments);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_root_filesystem_of_ones_own() {
+    for arguments in [&["run", "--rootfs", "mine", "sh"][..], &["run", "--rootfs=mine", "sh"]] {
+        let fake = Fake::new(0);
+        assert_eq!(
+            fake.run("debug/step05_chroot", arguments),
+            [format!("step05_chroot {}", arguments.join(" "))]
+        );
+    }
+    let fake = Fake::new(1000);
+    let mut command = fake.command("debug/step05_chroot", &["run", "sh"]);
+    script(&fake.path("target/debug/step05_chroot"), "echo \"$ROOTFS\"");
+    command.env("ROOTFS", "relative one");
+    assert_eq!(lines(command), ["fetch relative one", "sudo", "relative one"]);
+}
+
+#[test]
+fn tests_and_other_programs_are_started_as_they_are() {
+    let fake = Fake::new(1000);
+    for program in
+        ["debug/deps/step10_cgroups-0123", "debug/deps/my_container-4567", "debug/workshop"]
+    {
+        let name = program.rsplit('/').next().unwrap();
+        assert_eq!(fake.run(program, &["run", "sh"]), [format!("{name} run sh")]);
+    }
+    assert!(!fake.path("rootfs").exists());
+}
+
+#[test]
+fn the_sudo_line_can_be_typed() {
+    let fake = Fake::new(1000);
+    let output =
+        fake.command("debug/step05_chroot", &["run", "echo", "it's  me", ""]).output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    let typed = line.strip_prefix("+ ").unwrap_or_else(|| panic!("{line}"));
+    let path = format!("{}:{}", fake.path("bin").display(), std::env::var("PATH").unwrap());
+    let again = Command::new("sh").args(["-c", typed]).env("PATH", path).output().unwrap();
+    let fetched = output.stdout.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "sudo\nstep05_chroot run echo it's  me \n");
+    assert_eq!(again.stdout, output.stdout[fetched..]);
+    // No more than needed where there is no root filesystem.
+    let output = fake.command("debug/step02_uts", &["run", "sh"]).output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.starts_with("+ sudo ") && !line.contains("env"), "{line}");
+}
+
+#[test]
+fn the_program_takes_the_runners_place() {
+    // The same process: signals, the terminal and the exit status need nobody to pass them on.
+    for uid in [0, 1000] {
+        let fake = Fake::new(uid);
+        let mut command = fake.command("debug/step02_uts", &["run", "sh"]);
+        script(&fake.path("target/debug/step02_uts"), "echo $$; exit 77");
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = child.id().to_string();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(77));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().last().unwrap(), pid);
+    }
+}
+
+#[test]
+fn bytes_and_empty_arguments_arrive() {
+    let fake = Fake::new(1000);
+    let mut command = fake.command("debug/step02_uts", &["run", "sh", "", "a b\nc"]);
+    script(&fake.path("target/debug/step02_uts"), "printf '<%s>' \"$@\"");
+    command.arg(std::ffi::OsStr::from_bytes(b"\xff*"));
+    let output = command.output().unwrap();
+    assert_eq!(output.stdout, b"sudo\n<run><sh><><a b\nc><\xff*>");
+}
+
+#[test]
+fn without_sudo() {
+    let fake = Fake::new(1000);
+    let mut command = fake.command("debug/step02_uts", &["run", "sh"]);
+    fs::remove_file(fake.path("bin/sudo")).unwrap();
+    path_without(&fake.path("path"), &["sudo", "id"]);
+    command.env("PATH", format!("{}:{}", fake.path("bin").display(), fake.path("path").display()));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("step02_uts needs root, and there is no sudo here"), "{said}");
+    assert_eq!(said.lines().count(), 1);
+}
+
+#[test]
+fn without_a_root_filesystem() {
+    let fake = Fake::new(0);
+    let mut command = fake.command("debug/step05_chroot", &["run", "sh"]);
+    script(&fake.path("rootfs-fetch.sh"), "echo why >&2; exit 1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert_eq!(said, "why\nrun-step.sh: step05_chroot has no root filesystem to run in\n");
+}
+
+#[test]
+fn my_container_gets_what_its_source_needs() {
+    let cases = [
+        ("fn main() {} // later: CLONE_NEWUTS, rootfs", false, false),
+        ("unshare(CloneFlags::CLONE_NEWUTS)?;", true, false),
+        ("sethostname(\"container\")?;", true, false),
+        ("chroot(&args.rootfs)?;", true, true),
+        ("CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS; pivot_root; rootfs", false, true),
+        ("CloneFlags::CLONE_NEWUSER; rootfs; \"/sys/fs/cgroup\"", true, true),
+    ];
+    for (source, sudo, rootfs) in cases {
+        let fake = Fake::new(1000);
+        fs::write(fake.path("my-container/src/main.rs"), source).unwrap();
+        let lines = fake.run("debug/my-container", &["run", "sh"]);
+        assert_eq!(lines.contains(&"sudo".to_owned()), sudo, "{source}");
+        assert_eq!(fake.path("rootfs").exists(), rootfs, "{source}");
+    }
+}
+
+#[test]
+fn workshop_sudo_overrules() {
+    for (program, value, sudo) in [("step10_cgroups", "no", false), ("step09_user", "yes", true)] {
+        let fake = Fake::new(1000);
+        let mut command = fake.command(&format!("debug/{program}"), &["run", "sh"]);
+        command.env("WORKSHOP_SUDO", value);
+        assert_eq!(lines(command).contains(&"sudo".to_owned()), sudo, "{program} {value}");
+    }
+    let fake = Fake::new(1000);
+    let mut command = fake.command("debug/step09_user", &["run", "sh"]);
+    assert_eq!(command.env("WORKSHOP_SUDO", "maybe").output().unwrap().status.code(), Some(125));
+    // Where the caller is root there is nothing to overrule.
+    let fake = Fake::new(0);
+    let mut command = fake.command("debug/step10_cgroups", &["run", "sh"]);
+    command.env("WORKSHOP_SUDO", "yes").process_group(0);
+    assert!(!lines(command).contains(&"sudo".to_owned()));
+}
