@@ -1,8 +1,6 @@
 //! Step 01: a container is a process. Start a command, wait for it, pass its exit status on.
-//!
-//!     cargo run -p step01_exec -- run sh
+//! Run it: cargo run -p step01_exec -- run sh
 
-use std::ffi::OsString;
 use std::io::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::*;
@@ -23,7 +21,7 @@ enum Cli {
 struct Args {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<OsString>,
+    command: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
@@ -31,7 +29,6 @@ fn main() -> ExitCode {
         Cli::Run(args) => run(args),
     };
     status.unwrap_or_else(|err| {
-        // Not eprintln!, which panics where nobody reads stderr any more.
         _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })

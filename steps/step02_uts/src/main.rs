@@ -1,14 +1,11 @@
 //! Step 02: a hostname of its own. A namespace is a private copy of one global of the system.
-//!
-//!     cargo run -p step02_uts -- run sh
+//! Run it: cargo run -p step02_uts -- run sh
 
-use std::ffi::OsString;
 use std::io::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::*;
 
 use anyhow::Context;
-use anyhow::anyhow;
 use clap::Parser;
 use nix::sched::*;
 
@@ -25,7 +22,7 @@ enum Cli {
 struct Args {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<OsString>,
+    command: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
@@ -33,7 +30,6 @@ fn main() -> ExitCode {
         Cli::Run(args) => run(args),
     };
     status.unwrap_or_else(|err| {
-        // Not eprintln!, which panics where nobody reads stderr any more.
         _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
@@ -44,8 +40,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUTS, // hostname
     ]))
-    .map_err(|err| anyhow!("{} (run it as root, with sudo)", err.desc()))
-    .context("cannot create namespaces")?;
+    .context("cannot create namespaces (run it as root, with sudo)")?;
     execute(Command::new(&args.command[0]).args(&args.command[1..]))
 }
 

@@ -1,14 +1,12 @@
-//! Step 03: run ourselves again, as `child`. Some set-up can only happen inside, before the command.
-//!
-//!     cargo run -p step03_reexec -- run sh
+//! Step 03: run ourselves again, as `child`. Some set-up happens only inside.
+//! Run it: cargo run -p step03_reexec -- run sh
 
-use std::ffi::OsString;
+use std::env;
 use std::io::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::*;
 
 use anyhow::Context;
-use anyhow::anyhow;
 use clap::Parser;
 use nix::sched::*;
 use nix::sys::signal::*;
@@ -30,7 +28,7 @@ enum Cli {
 struct Args {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<OsString>,
+    command: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
@@ -39,7 +37,6 @@ fn main() -> ExitCode {
         Cli::Child(args) => child(args),
     };
     status.unwrap_or_else(|err| {
-        // Not eprintln!, which panics where nobody reads stderr any more.
         _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
@@ -50,11 +47,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUTS, // hostname
     ]))
-    .map_err(|err| anyhow!("{} (run it as root, with sudo)", err.desc()))
-    .context("cannot create namespaces")?;
+    .context("cannot create namespaces (run it as root, with sudo)")?;
     let mut child = Command::new("/proc/self/exe");
     child.arg("child");
-    execute(child.args(&args.command))
+    execute(child.args(env::args_os().skip(2)))
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
@@ -76,19 +72,17 @@ fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
         }
     };
     let pid = Pid::from_raw(process.id() as i32);
-    let status = loop {
-        if let Some(status) = process.try_wait().context("cannot wait")? {
-            break status;
-        }
+    while process.try_wait().context("cannot wait")?.is_none() {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
-                SIGCHLD => {} // try_wait() again
+                SIGCHLD => {}
                 // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }
         }
-    };
+    }
+    let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }

@@ -1,19 +1,15 @@
 //! Step 04: process IDs of its own. The first process is PID 1, and has an init's duties.
-//!
-//!     cargo run -p step04_pid -- run sh
+//! Run it: cargo run -p step04_pid -- run sh
 
-use std::ffi::OsString;
+use std::env;
 use std::fs;
 use std::io::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::*;
 
 use anyhow::Context;
-use anyhow::anyhow;
-use anyhow::ensure;
 use clap::Parser;
 use nix::sched::*;
-use nix::sys::prctl;
 use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
@@ -36,7 +32,7 @@ struct Args {
     runner: String,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<OsString>,
+    command: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
@@ -45,7 +41,6 @@ fn main() -> ExitCode {
         Cli::Child(args) => child(args),
     };
     status.unwrap_or_else(|err| {
-        // Not eprintln!, which panics where nobody reads stderr any more.
         _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
@@ -57,23 +52,22 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         CloneFlags::CLONE_NEWUTS, // hostname
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
     ]))
-    .map_err(|err| anyhow!("{} (run it as root, with sudo)", err.desc()))
-    .context("cannot create namespaces")?;
+    .context("cannot create namespaces (run it as root, with sudo)")?;
     let mut child = Command::new("/proc/self/exe");
     child.arg("child");
     child.arg("--runner").arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
     // PID 1 never gets a signal that it has no handler for. Blocked, it is kept until it has.
-    execute(child.args(&args.command), SigSet::all())
+    execute(child.args(env::args_os().skip(2)), SigSet::all())
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
 fn child(args: Args) -> anyhow::Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     // When the runner dies, PID 1 dies, and with it every process of its namespace.
-    prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
+    nix::sys::prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
     // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
-    ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
+    anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
     sethostname("container").context("cannot set the hostname")?;
     execute(Command::new(&args.command[0]).args(&args.command[1..]), SigSet::empty())
 }
@@ -92,25 +86,21 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
     };
     SigSet::empty().thread_set_mask()?;
     let pid = Pid::from_raw(process.id() as i32);
+    // PID 1 is the new parent of all orphans, and has to reap them.
     let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let orphan = || waitid(Id::All, ended).ok()?.pid().filter(|&orphan| orphan != pid);
-    let status = loop {
-        // PID 1 is the new parent of all orphans, and has to reap them.
-        while let Some(orphan) = orphan() {
-            waitpid(orphan, None)?;
-        }
-        if let Some(status) = process.try_wait().context("cannot wait")? {
-            break status;
-        }
+    while process.try_wait().context("cannot wait")?.is_none() {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
-                SIGCHLD => {} // try_wait() again
+                SIGCHLD => {}
                 // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }
         }
-    };
+        while orphan().is_some_and(|orphan| waitpid(orphan, None).is_ok()) {}
+    }
+    let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }

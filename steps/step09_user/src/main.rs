@@ -1,9 +1,7 @@
 //! Step 09: users of its own. Root inside, nobody special outside: no sudo any more.
-//!
-//!     cargo run -p step09_user -- run sh
+//! Run it: cargo run -p step09_user -- run sh
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io::*;
 use std::os::unix::process::ExitStatusExt;
@@ -11,12 +9,9 @@ use std::path::*;
 use std::process::*;
 
 use anyhow::Context;
-use anyhow::anyhow;
-use anyhow::ensure;
 use clap::Parser;
 use nix::mount::*;
 use nix::sched::*;
-use nix::sys::prctl;
 use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
@@ -35,6 +30,7 @@ enum Cli {
 }
 
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 struct Args {
     #[arg(long, hide = true, default_value = "")]
     runner: String,
@@ -43,7 +39,7 @@ struct Args {
     rootfs: PathBuf,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<OsString>,
+    command: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +48,6 @@ fn main() -> ExitCode {
         Cli::Child(args) => child(args),
     };
     status.unwrap_or_else(|err| {
-        // Not eprintln!, which panics where nobody reads stderr any more.
         _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
@@ -62,15 +57,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     let (uid, gid) = (geteuid(), getegid());
     unshare(CloneFlags::from_iter([
-        // Users. It owns the other namespaces: who is root in it may set them up.
         CloneFlags::CLONE_NEWUSER,
         CloneFlags::CLONE_NEWUTS, // hostname
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
         CloneFlags::CLONE_NEWIPC, // System V IPC and POSIX message queues
         CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports
     ]))
-    .map_err(|err| anyhow!("{} (see `cargo workshop doctor`)", err.desc()))
-    .context("cannot create namespaces")?;
+    .context("cannot create namespaces (see `cargo workshop doctor`)")?;
     // Whoever gives up setgroups(2) may map himself, and only himself (user_namespaces(7)).
     fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
@@ -80,33 +73,36 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     child.arg("--runner").arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
     child.arg("--rootfs").arg(&args.rootfs);
     // The caller's environment may hold passwords: only the terminal's type goes in.
-    child.env_clear().envs(env::var_os("TERM").map(|term| ("TERM", term)));
+    child.env_clear().env("HOME", "/root").envs(env::var_os("TERM").map(|term| ("TERM", term)));
     child.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    child.env("HOME", "/root");
     // PID 1 never gets a signal that it has no handler for. Blocked, it is kept until it has.
-    execute(child.args(&args.command), SigSet::all())
+    execute(child.args(env::args_os().skip(2)), SigSet::all())
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
 fn child(args: Args) -> anyhow::Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     // When the runner dies, PID 1 dies, and with it every process of its namespace.
-    prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
+    nix::sys::prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
     // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
-    ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
+    anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
     sethostname("container").context("cannot set the hostname")?;
     unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?;
-    // Most hosts share mounts: even with a namespace of its own, what is mounted here is seen there.
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(NONE, "/", NONE, private, NONE).context("cannot make the mounts private")?;
+    // A copy of a shared mount, as systemd makes them, still passes on what is mounted on it.
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
+        .context("cannot make the mounts private")?;
     // pivot_root(2) wants a mount: the directory, mounted on itself.
     mount(Some(&args.rootfs), &args.rootfs, NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
         .and_then(|()| chdir(&args.rootfs))
-        .map_err(|err| anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
+        .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
-    mount_new("proc", "proc", None)?;
-    mount_new("tmpfs", "dev", Some("mode=755,size=64k"))?;
+    // mount(2) would follow a symbolic link, and cover something else.
+    anyhow::ensure!(!Path::new("proc").is_symlink(), "cannot mount /proc: it is a symbolic link");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "proc", Some("proc"), flags, NONE).context("cannot mount /proc")?;
+    anyhow::ensure!(!Path::new("dev").is_symlink(), "cannot mount /dev: it is a symbolic link");
+    mount(Some("tmpfs"), "dev", Some("tmpfs"), flags, NONE).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
         fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
@@ -117,15 +113,6 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     pivot_root(".", ".").context("cannot change the root")?;
     umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?;
     execute(Command::new(&args.command[0]).args(&args.command[1..]), SigSet::empty())
-}
-
-/// Mounts a new file system; not on a symbolic link, which mount(2) would follow.
-fn mount_new(fstype: &str, dir: &str, options: Option<&str>) -> anyhow::Result<()> {
-    let is_dir = fs::symlink_metadata(dir).is_ok_and(|metadata| metadata.is_dir());
-    ensure!(is_dir, "cannot mount {fstype} on /{dir}: no such directory in the root filesystem");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let mounted = mount(Some(fstype), dir, Some(fstype), flags, options);
-    mounted.with_context(|| format!("cannot mount {fstype} on /{dir}"))
 }
 
 /// Starts the command, passes signals on to it, and returns its exit status as a shell would.
@@ -142,25 +129,21 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
     };
     SigSet::empty().thread_set_mask()?;
     let pid = Pid::from_raw(process.id() as i32);
+    // PID 1 is the new parent of all orphans, and has to reap them.
     let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let orphan = || waitid(Id::All, ended).ok()?.pid().filter(|&orphan| orphan != pid);
-    let status = loop {
-        // PID 1 is the new parent of all orphans, and has to reap them.
-        while let Some(orphan) = orphan() {
-            waitpid(orphan, None)?;
-        }
-        if let Some(status) = process.try_wait().context("cannot wait")? {
-            break status;
-        }
+    while process.try_wait().context("cannot wait")?.is_none() {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
-                SIGCHLD => {} // try_wait() again
+                SIGCHLD => {}
                 // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }
         }
-    };
+        while orphan().is_some_and(|orphan| waitpid(orphan, None).is_ok()) {}
+    }
+    let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }

@@ -1,72 +1,199 @@
-//! Step 01: a container is a process. Start a command, wait for it, pass its exit status on.
-//!
-//!     cargo run -p step01_exec -- run sh
+//! Step 10: limits. Namespaces limit what a container sees, cgroups what it uses.
+//! Run it: cargo run -p step10_cgroups -- run sh
 
-use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::io::Write;
-use std::io::stderr;
+use std::env;
+use std::fs;
+use std::io::*;
 use std::os::unix::process::ExitStatusExt;
-use std::process;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitCode;
+use std::path::*;
+use std::process::*;
+use std::time::*;
 
 use anyhow::Context;
 use clap::Parser;
+use nix::mount::*;
+use nix::sched::*;
+use nix::sys::signal::*;
+use nix::sys::wait::*;
+use nix::unistd::*;
+use signal_hook::iterator::Signals;
+
+const NAME: &str = env!("CARGO_PKG_NAME");
+const NONE: Option<&str> = None;
 
 #[derive(Parser)]
 #[command(version, about = "Runs a command in a container.")]
 enum Cli {
     /// Run COMMAND and exit with its status
     Run(Args),
+    #[command(hide = true)]
+    Child(Args),
 }
 
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 struct Args {
+    #[arg(long, hide = true, default_value = "")]
+    runner: String,
+    #[arg(long, hide = true, default_value = "")]
+    cgroup: String,
+    /// At most this many processes
+    #[arg(long, value_name = "N", default_value = "20")]
+    pids_limit: std::num::NonZero<u64>,
+    /// At most this much memory, such as 50m
+    #[arg(long, value_name = "BYTES", value_parser = |text: &str| amount(text, 1.0))]
+    memory: Option<u64>,
+    /// At most the time of this many CPUs, such as 0.5
+    #[arg(long, value_name = "N", value_parser = |text: &str| amount(text, 100_000.0))]
+    cpus: Option<u64>,
+    /// The directory that becomes the root directory
+    #[arg(long, env, value_name = "DIR", default_value = "rootfs")]
+    rootfs: PathBuf,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<OsString>,
+    command: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
     let status = match Cli::parse() {
         Cli::Run(args) => run(args),
+        Cli::Child(args) => child(args),
     };
     status.unwrap_or_else(|err| {
-        complain(format!("{err:#}"));
+        _ = writeln!(stderr(), "{NAME}: {err:#}");
         ExitCode::from(125)
     })
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
-    _ = writeln!(stderr(), "Running {:?} as {}", args.command, process::id());
-    execute(&args.command)
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(CloneFlags::from_iter([
+        CloneFlags::CLONE_NEWUSER,
+        CloneFlags::CLONE_NEWUTS, // hostname
+        CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
+        CloneFlags::CLONE_NEWIPC, // System V IPC and POSIX message queues
+        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports
+    ]))
+    .context("cannot create namespaces (see `cargo workshop doctor`)")?;
+    // Whoever gives up setgroups(2) may map himself, and only himself (user_namespaces(7)).
+    fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("cannot write gid_map")?;
+    let mut child = Command::new("/proc/self/exe");
+    child.arg("child");
+    child.arg("--runner").arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
+    child.arg("--rootfs").arg(&args.rootfs);
+    // The caller's environment may hold passwords: only the terminal's type goes in.
+    child.env_clear().env("HOME", "/root").envs(env::var_os("TERM").map(|term| ("TERM", term)));
+    child.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let cgroup = format!("step10-{}-{}", id(), UNIX_EPOCH.elapsed()?.as_nanos());
+    child.arg("--cgroup").arg(&cgroup);
+    // PID 1 never gets a signal that it has no handler for. Blocked, it is kept until it has.
+    let status = execute(child.args(env::args_os().skip(2)), SigSet::all());
+    for tree in ["", "pids", "memory", "cpu"] {
+        let dir = format!("/sys/fs/cgroup/{tree}/{cgroup}");
+        // EBUSY, for a moment, after the last process has ended.
+        let busy = |_: &_| fs::remove_dir(&dir).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy);
+        (0..1000).take_while(busy).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+    }
+    status
 }
 
-/// Starts the command and waits for it. If it cannot be started: env(1)'s exit statuses.
-fn execute(command: &[OsString]) -> anyhow::Result<ExitCode> {
-    match Command::new(&command[0]).args(&command[1..]).spawn() {
-        Ok(process) => wait(process),
-        Err(err) => {
-            complain(format!("cannot run {:?}: {err}", command[0]));
-            Ok(ExitCode::from(match err.kind() {
-                ErrorKind::NotFound => 127,
-                ErrorKind::WouldBlock => 125, // fork(2) failed, not exec(2)
-                _ => 126,
-            }))
+/// The half of run() that is inside: it has the new namespaces, and sets them up.
+fn child(args: Args) -> anyhow::Result<ExitCode> {
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    // When the runner dies, PID 1 dies, and with it every process of its namespace.
+    nix::sys::prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
+    // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
+    let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
+    anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for (limit, v2_file, v1_file) in [
+        (Some(args.pids_limit.get()), "ID/pids.max", "pids/ID/pids.max"),
+        (args.memory, "ID/memory.max", "memory/ID/memory.limit_in_bytes"),
+        (args.cpus, "ID/cpu.max", "cpu/ID/cpu.cfs_quota_us"),
+    ] {
+        let Some(limit) = limit else { continue };
+        let file = if v2 { v2_file } else { v1_file }.replace("ID", &args.cgroup);
+        let file = Path::new("/sys/fs/cgroup").join(file);
+        let procs = file.with_file_name(if v2 { "cgroup.procs" } else { "tasks" });
+        if !procs.exists() {
+            let created = fs::create_dir(file.with_file_name(""));
+            created.with_context(|| format!("cannot make the cgroup {file:?} (run it as root)"))?;
+        }
+        for (file, value) in [(file, limit), (procs, 0)] {
+            anyhow::ensure!(file.exists(), "no {file:?}: is the controller enabled?");
+            let written = fs::write(&file, value.to_string());
+            written.with_context(|| format!("cannot write {value} to {file:?}"))?;
         }
     }
+    unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot create a cgroup namespace")?;
+    sethostname("container").context("cannot set the hostname")?;
+    unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?;
+    // A copy of a shared mount, as systemd makes them, still passes on what is mounted on it.
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
+        .context("cannot make the mounts private")?;
+    // pivot_root(2) wants a mount: the directory, mounted on itself.
+    mount(Some(&args.rootfs), &args.rootfs, NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
+        .and_then(|()| chdir(&args.rootfs))
+        .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
+        .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
+    // mount(2) would follow a symbolic link, and cover something else.
+    anyhow::ensure!(!Path::new("proc").is_symlink(), "cannot mount /proc: it is a symbolic link");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "proc", Some("proc"), flags, NONE).context("cannot mount /proc")?;
+    anyhow::ensure!(!Path::new("dev").is_symlink(), "cannot mount /dev: it is a symbolic link");
+    mount(Some("tmpfs"), "dev", Some("tmpfs"), flags, NONE).context("cannot mount /dev")?;
+    for device in ["full", "null", "random", "tty", "urandom", "zero"] {
+        let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
+        fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
+        let mounted = mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND, NONE);
+        mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
+    }
+    // The old root lies on top of the new one now (pivot_root(2), notes): off with it.
+    pivot_root(".", ".").context("cannot change the root")?;
+    umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?;
+    execute(Command::new(&args.command[0]).args(&args.command[1..]), SigSet::empty())
 }
 
-/// Waits for the process to end. Its status, as in a shell: 128 + n after signal n.
-fn wait(mut process: Child) -> anyhow::Result<ExitCode> {
-    let status = process.wait().context("cannot wait for the command")?;
+/// Starts the command, passes signals on to it, and returns its exit status as a shell would.
+fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
+    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
+    let mut signals = Signals::new(signals).context("cannot handle signals")?;
+    blocked.thread_set_mask()?;
+    let mut process = match command.spawn() {
+        Ok(process) => process,
+        Err(err) => {
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
+            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
+        }
+    };
+    SigSet::empty().thread_set_mask()?;
+    let pid = Pid::from_raw(process.id() as i32);
+    // PID 1 is the new parent of all orphans, and has to reap them.
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let orphan = || waitid(Id::All, ended).ok()?.pid().filter(|&orphan| orphan != pid);
+    while process.try_wait().context("cannot wait")?.is_none() {
+        for signal in signals.wait() {
+            match Signal::try_from(signal)? {
+                SIGCHLD => {}
+                // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
+                SIGINT | SIGQUIT if stdin().is_terminal() => {}
+                signal => _ = kill(pid, signal),
+            }
+        }
+        while orphan().is_some_and(|orphan| waitpid(orphan, None).is_ok()) {}
+    }
+    let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }
 
-/// Prints one line on stderr. (eprintln! panics where nobody reads it any more.)
-fn complain(message: String) {
-    _ = writeln!(stderr(), "{}: {message}", env!("CARGO_PKG_NAME"));
+/// Docker's notation: k, m and g are powers of 1024.
+fn amount(text: &str, unit: f64) -> std::result::Result<u64, &'static str> {
+    let number = text.trim_end_matches(char::is_alphabetic);
+    let power = ["", "k", "m", "g"].iter().position(|k| *k == text[number.len()..].to_lowercase());
+    let amount = |k| Some((number.parse::<f64>().ok()? * unit * 1024f64.powi(k as i32)) as u64);
+    power.and_then(amount).filter(|n| (1..1 << 50).contains(n)).ok_or("expected, say, 0.5 or 50m")
 }
