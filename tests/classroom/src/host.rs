@@ -1,0 +1,364 @@
+//! The host itself.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::need::{Missing, is_root};
+use crate::session::{Output, Session, output};
+
+/// Where the repository lies.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The root file system: `$ROOTFS` (relative to the repository), or `rootfs/` there, which
+/// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once, one makes it.
+///
+/// # Errors
+/// If the script cannot make it; its last words are in the message.
+pub fn rootfs() -> Result<PathBuf, Missing> {
+    let name = std::env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into());
+    let rootfs = repository().join(name);
+    if rootfs.is_dir() {
+        return Ok(rootfs);
+    }
+    let script = repository().join("rootfs-fetch.sh");
+    let missing = |why| Missing {
+        why: format!("there is no root file system {rootfs:?}, and {script:?} failed: {why}"),
+        by_nature: false,
+    };
+    let file = File::open(&script).map_err(|err| missing(err.to_string()))?;
+    let _lock = Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, err)| missing(format!("cannot lock it: {err}")))?;
+    if !rootfs.is_dir() {
+        let made = Command::new(&script).current_dir(repository()).env("ROOTFS", &rootfs).output();
+        let made = made.map_err(|err| missing(err.to_string()))?;
+        if !made.status.success() {
+            return Err(missing(String::from_utf8_lossy(&made.stderr).into_owned()));
+        }
+    }
+    Ok(rootfs)
+}
+
+/// The set-up of a [`Host`], for those who need another than [`Host::start`]'s.
+pub struct Setup {
+    program: PathBuf,
+    name: String,
+    rootfs: bool,
+}
+
+impl Setup {
+    /// A host with `program` on it, in `/workshop`, under its own file name.
+    pub fn new(program: &Path) -> Setup {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Setup { program: program.to_path_buf(), name, rootfs: true }
+    }
+
+    /// The program has this name on the host.
+    pub fn name(mut self, name: &str) -> Setup {
+        self.name = name.to_string();
+        self
+    }
+
+    /// No `/workshop/rootfs`: for what does not need one, and is to start faster.
+    pub fn without_rootfs(mut self) -> Setup {
+        self.rootfs = false;
+        self
+    }
+
+    /// Makes the host.
+    ///
+    /// # Errors
+    /// If this machine does not let this user make namespaces, or there is no root file system.
+    ///
+    /// # Panics
+    /// If the namespaces are there and something in them cannot be set up.
+    #[track_caller]
+    pub fn start(self) -> Result<Host, Missing> {
+        let rootfs = if self.rootfs { Some(rootfs()?) } else { None };
+        let place = Place::new();
+        fs::write(place.0.join("fstab"), fstab(&place.0)).expect("cannot write the fstab");
+        let mut unshare = Command::new("unshare");
+        if !is_root() {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"]);
+        unshare.args(["--", "sh", "-euc", SETUP, "init"]).arg(&place.0);
+        environment(&mut unshare);
+        unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut owner = unshare.spawn().unwrap_or_else(|err| panic!("cannot run unshare: {err}"));
+        let life = owner.stdin.take();
+        let mut stdout = BufReader::new(owner.stdout.take().expect("stdout is a pipe"));
+        let mut stderr = owner.stderr.take().expect("stderr is a pipe");
+        let mut host = Host { owner, pid: 0, name: self.name, life };
+        let mut line = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).expect("cannot read from the classroom host");
+            line.trim_end().to_string()
+        };
+        let mut why = || {
+            let mut why = String::new();
+            _ = stderr.read_to_string(&mut why);
+            why.trim_end().to_string()
+        };
+        let Ok(pid) = line().parse() else {
+            let why = format!("this machine does not let us make a classroom host: {}", why());
+            return Err(Missing { why, by_nature: false });
+        };
+        host.pid = pid;
+        let root = place.0.join("root");
+        host.fill(&host.path(&root.to_string_lossy()), &self.program, rootfs.as_deref());
+        let go = host.life.as_mut().map(|stdin| stdin.write_all(b"go\n"));
+        assert!(matches!(go, Some(Ok(()))), "cannot set up the classroom host: {}", why());
+        assert_eq!(line(), "ready", "cannot set up the classroom host: {}", why());
+        Ok(host)
+    }
+}
+
+/// What runs as PID 1 of the host. `$1` is a folder with the fstab and a place for the new root.
+///
+/// - /proc is still the machine's at first, and so tells the number that the machine knows us by.
+/// - The new /proc has to be mounted before the old root goes (in a user namespace: EPERM later).
+/// - `read`: our owner fills the new root meanwhile.
+/// - The host is to have *shared* mounts, as systemd makes them, but only now: pivot_root refuses them.
+/// - No kernel has all of the interface types; the first that there is becomes eth0.
+/// - The first command on the host is 4711: everybody sees the same numbers.
+/// - Orphans come to PID 1. With SIGCHLD ignored the kernel buries them.
+/// - `cat` ends, and all of the host with it, when whoever holds the other end of its stdin is gone.
+const SETUP: &str = r#"
+cd "$1"
+mount --all --fstab fstab
+read -r pid rest </proc/self/stat
+echo "$pid"
+read -r go
+cd root
+pivot_root . tmp
+umount -l /tmp
+mount --make-rshared /
+hostname host
+ip -force -batch - >/dev/null 2>&1 << END || :
+link set lo up
+link add eth0 type dummy
+link add eth0 type bridge
+tuntap add eth0 mode tap
+END
+ipcmk -Q >/dev/null
+cd /workshop
+[ ! -e /proc/sys/kernel/ns_last_pid ] || echo 4710 >/proc/sys/kernel/ns_last_pid
+echo ready
+exec env --ignore-signal=CHLD cat
+"#;
+
+/// A disposable host, on which commands can be run. All of it is gone when this is dropped, and
+/// also when the process that holds it is killed.
+///
+/// It has a hostname (`host`), processes, mounts (shared ones), a message queue and a network (`lo`,
+/// `eth0`) of its own. Its root is a tmpfs with the machine's programs in it, /workshop is the
+/// working directory, with `rootfs/` (a copy) and the program under test.
+///
+/// Where the tests are not run as root, a user namespace around it makes this user its root.
+pub struct Host {
+    owner: Child,
+    pid: u32,
+    name: String,
+    life: Option<ChildStdin>,
+}
+
+impl Host {
+    /// A host with `program` and a root file system on it; see [`Setup`] for others.
+    ///
+    /// # Errors
+    /// As [`Setup::start`].
+    #[track_caller]
+    pub fn start(program: &Path) -> Result<Host, Missing> {
+        Setup::new(program).start()
+    }
+
+    /// Puts links such as /bin, the program and a copy of the root file system into the new root.
+    fn fill(&self, root: &Path, program: &Path, rootfs: Option<&Path>) {
+        let must = |done: io::Result<()>| done.expect("cannot fill the classroom host");
+        for link in borrowed(true) {
+            must(fs::read_link(link).and_then(|to| symlink(to, root.join(&link[1..]))));
+        }
+        must(fs::create_dir(root.join("root")));
+        must(fs::create_dir(root.join("tmp")));
+        must(fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)));
+        let workshop = root.join("workshop");
+        must(fs::create_dir(&workshop));
+        fs::copy(program, workshop.join(&self.name))
+            .unwrap_or_else(|err| panic!("cannot copy {program:?}: {err}"));
+        if let Some(rootfs) = rootfs {
+            let mut cp = Command::new("cp");
+            cp.args(["-a", "--"]).arg(rootfs).arg(workshop.join("rootfs"));
+            let done = output(&mut cp);
+            assert_eq!(done.status, 0, "cannot copy {rootfs:?}: {}", done.stderr);
+        }
+    }
+
+    /// The number that the machine knows the host's PID 1 by.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The name of the program in /workshop.
+    pub fn program(&self) -> &str {
+        &self.name
+    }
+
+    /// A command on the host, as its root: for [`output`], [`Session::start`], …
+    ///
+    /// Its environment is small and fixed, its working directory /workshop.
+    pub fn command<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>) -> Command {
+        self.enter(&[], argv)
+    }
+
+    /// A command on the host as an ordinary user: uid 1000, gid 1000, no groups, no capabilities.
+    ///
+    /// Where the tests are not run as root this takes another user namespace, in which 1000 is what
+    /// the host's root is outside. So only other such commands see the number 1000: [`command`]s see 0.
+    ///
+    /// [`command`]: Host::command
+    pub fn learner<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>) -> Command {
+        if is_root() {
+            let become_user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--"];
+            self.enter(&become_user, argv)
+        } else {
+            self.enter(&["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"], argv)
+        }
+    }
+
+    /// A command on the host with a controlling terminal: for [`Session::on_terminal`].
+    pub fn terminal<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>) -> Command {
+        self.enter(&["setsid", "--ctty", "--wait"], argv)
+    }
+
+    fn enter<S: AsRef<OsStr>>(&self, by: &[&str], argv: impl IntoIterator<Item = S>) -> Command {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.arg(format!("--target={}", self.pid));
+        if !is_root() {
+            nsenter.args(["--user", "--preserve-credentials"]);
+        }
+        nsenter.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--"]);
+        nsenter.args(by).args(argv);
+        environment(&mut nsenter);
+        nsenter
+    }
+
+    /// `host$ script`: what a person types in a second terminal, as the host's root.
+    ///
+    /// Plain words are run as they are, without a shell (shells differ in whether they fork for
+    /// their last command, and `ps` shows it); anything else by `sh -c`.
+    ///
+    /// # Panics
+    /// If it does not end before the deadline.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Output {
+        let plain = |c: char| c.is_ascii_alphanumeric() || " /._-,:=+@".contains(c);
+        if script.chars().all(plain) {
+            return output(&mut self.command(script.split_whitespace()));
+        }
+        output(&mut self.command(["sh", "-c", script]))
+    }
+
+    /// A shell on the host that reads its commands from a pipe: see [`Session::ask`].
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[track_caller]
+    pub fn shell(&self) -> Session {
+        Session::start(&mut self.command(["sh"]))
+    }
+
+    /// A file or folder of the host, for the test itself to read or write without starting a
+    /// process. (An absolute link in it leads to the machine, and /proc/self to nowhere.)
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
+    }
+
+    /// Reads a file of the host; see [`path`](Host::path).
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    #[track_caller]
+    pub fn read(&self, inside: &str) -> String {
+        let bytes = fs::read(self.path(inside));
+        let bytes = bytes.unwrap_or_else(|err| panic!("host: cannot read {inside}: {err}"));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The host's processes as its /proc has them: number and arguments, in the order of numbers.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        let entries = fs::read_dir(self.path("/proc")).expect("the host is gone");
+        let mut list = Vec::new();
+        for entry in entries.flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+            let Ok(args) = fs::read(entry.path().join("cmdline")) else { continue };
+            let args = String::from_utf8_lossy(&args).trim_end_matches('\0').replace('\0', " ");
+            list.push((pid, args));
+        }
+        list.sort();
+        list
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // PID 1 reads the end of its input and ends. The kernel kills all the others, waits for
+        // them, and only then lets unshare's wait return.
+        self.life = None;
+        _ = self.owner.wait();
+    }
+}
+
+/// Programs must find what they need on the host, and nothing of whoever runs the tests.
+fn environment(command: &mut Command) {
+    command.env_clear();
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.envs([("HOME", "/root"), ("TERM", "linux"), ("LANG", "C.UTF-8"), ("USER", "root")]);
+}
+
+/// An empty folder, in which the root of a host is put together. It is gone as soon as that stands.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("classroom-{}-{count}", std::process::id());
+        let place = std::env::temp_dir().join(name);
+        fs::create_dir(&place).unwrap_or_else(|err| panic!("cannot make {place:?}: {err}"));
+        fs::create_dir(place.join("root")).expect("cannot make a folder in it");
+        Place(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The top folders of the machine that the host borrows: as they are, or as links.
+fn borrowed(links: bool) -> impl Iterator<Item = &'static str> {
+    let is =
+        move |dir: &&str| fs::symlink_metadata(dir).is_ok_and(|data| data.is_symlink() == links);
+    crate::normal::BORROWED.iter().copied().filter(is)
+}
+
+/// One call of mount(8) makes all of the new root's mounts.
+fn fstab(place: &Path) -> String {
+    let root = place.join("root").to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
+    let mut fstab =
+        format!("host {root} tmpfs mode=755 0 0\nproc {root}/proc proc X-mount.mkdir 0 0\n");
+    for dir in borrowed(false) {
+        fstab += &format!("{dir} {root}{dir} none rbind,X-mount.mkdir 0 0\n");
+    }
+    fstab
+}

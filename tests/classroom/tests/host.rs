@@ -1,0 +1,126 @@
+//! The classroom host itself: it looks the same everywhere, and leaves nothing behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use classroom::session::output;
+use classroom::{Host, Session, Setup, normal, require};
+
+const PROGRAM: &str = "/usr/bin/true";
+
+fn host() -> Result<Host, classroom::Missing> {
+    Setup::new(Path::new(PROGRAM)).name("program").without_rootfs().start()
+}
+
+#[test]
+fn it_looks_the_same_everywhere() {
+    let host = require!(host());
+    assert_eq!(host.run("hostname").stdout, "host\n");
+    let ps = normal::Pids::default().name(&normal::columns(&host.run("ps -e -o pid,args").stdout));
+    assert_eq!(ps, "PID COMMAND\n1 cat\nA ps -e -o pid,args\n");
+    let mounts = normal::mounts(&host.run("mount").stdout);
+    assert_eq!(
+        mounts,
+        "host on / type tmpfs (rw,relatime)\nproc on /proc type proc (rw,relatime)\n"
+    );
+    assert_eq!(normal::links(&host.run("ip link").stdout), "1: lo UP\n2: eth0 DOWN\n");
+    assert_eq!(normal::ipcs(&host.run("ipcs -q").stdout), "KEY 0 root 644 0 0\n");
+    assert_eq!(host.run("pwd; ls").stdout, "/workshop\nprogram\n");
+    assert_eq!(host.run("id -u; id -g").stdout, "0\n0\n");
+    assert_eq!(host.run("./program").status, 0);
+}
+
+#[test]
+fn its_mounts_are_shared_but_not_with_the_machine() {
+    let host = require!(host());
+    for mount in host.read("/proc/1/mountinfo").lines() {
+        assert!(mount.contains(" shared:"), "{mount}");
+        assert!(!mount.contains(" master:"), "{mount}");
+    }
+}
+
+#[test]
+fn it_has_a_copy_of_the_root_file_system() {
+    let host = require!(Host::start(Path::new(PROGRAM)));
+    assert_eq!(host.run("test -x rootfs/bin/sh && > rootfs/marker && ls rootfs/marker").status, 0);
+    assert!(!classroom::rootfs().unwrap().join("marker").exists());
+}
+
+#[test]
+fn a_learner_is_an_ordinary_user() {
+    let host = require!(host());
+    let who = output(&mut host.learner(["sh", "-c", "id -u; id -g; hostname mine"]));
+    assert_eq!((who.stdout.as_str(), who.status), ("1000\n1000\n", 1), "{who:?}");
+    assert_eq!(host.run("hostname").stdout, "host\n");
+}
+
+#[test]
+fn statuses_and_streams_come_back() {
+    let host = require!(host());
+    let out = host.run("echo out; echo err >&2; exit 3");
+    assert_eq!((out.stdout.as_str(), out.stderr.as_str(), out.status), ("out\n", "err\n", 3));
+    assert_eq!(host.run("kill -TERM $$").status, 143);
+}
+
+#[test]
+fn one_can_talk_to_a_shell() {
+    let host = require!(host());
+    let mut shell = host.shell();
+    shell.ask("x=1");
+    assert_eq!(shell.ask("echo $x"), "1\n");
+    assert_eq!(shell.ask("printf no-newline"), "no-newline");
+    shell.send("exit 5\n");
+    assert_eq!(shell.finish().status, 5);
+}
+
+#[test]
+fn a_terminal_has_job_control_and_a_size() {
+    let host = require!(host());
+    let mut terminal = Session::on_terminal(&mut host.terminal(["sh", "-i"]));
+    terminal.wait_for("# ");
+    terminal.send("sh -c 'echo up; sleep 1000'\n");
+    terminal.wait_for("\nup");
+    terminal.send("\x03");
+    terminal.wait_for("# ");
+    terminal.resize(50, 100);
+    terminal.send("stty size; exit 7\n");
+    terminal.wait_for("50 100");
+    let end = terminal.finish();
+    assert_eq!(end.status, 7);
+    assert!(!end.stdout.contains("job control"), "{}", end.stdout);
+}
+
+/// Orphans are buried: no zombies in anybody's `ps`.
+#[test]
+fn orphans_are_reaped() {
+    let host = require!(host());
+    host.run("(true & true & sh -c 'true & true' &) ");
+    assert_eq!(host.run("ps -e -o stat= | grep -c Z").stdout, "0\n");
+}
+
+/// As after `kill -9` on the test: here the owner is a shell that holds the host's life line.
+#[test]
+fn it_dies_with_its_owner() {
+    let test = std::env::current_exe().unwrap();
+    let mut owner = Command::new(test);
+    owner.args(["--exact", "an_owner_for_it_dies_with_its_owner", "--nocapture", "--ignored"]);
+    let mut owner = Session::start(owner.stdin(Stdio::null()));
+    let _ = require!(host()); // or there is nothing to wait for
+    let line = owner.wait_for(" is the host\n");
+    let pid = line.split_whitespace().rev().nth(3).unwrap().to_string();
+    let stat = format!("/proc/{pid}/stat");
+    assert!(Path::new(&stat).exists());
+    owner.kill();
+    classroom::until("the host is gone", || !fs::exists(&stat).unwrap());
+}
+
+#[test]
+#[ignore = "run by it_dies_with_its_owner"]
+fn an_owner_for_it_dies_with_its_owner() {
+    let host = host().unwrap();
+    let mut sleeper = host.shell();
+    sleeper.ask("sleep 1000 &");
+    println!("{} is the host", host.pid());
+    std::thread::park();
+}
