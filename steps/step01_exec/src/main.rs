@@ -1,12 +1,11 @@
 //! Step 01: a container is a process. Start a command, wait for it, pass its exit status on.
 //! Run it: cargo run -p step01_exec -- run sh
 
+use anyhow::Context;
+use clap::Parser;
 use std::io::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::*;
-
-use anyhow::Context;
-use clap::Parser;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 

@@ -1,13 +1,12 @@
 //! Step 02: a hostname of its own. A namespace is a private copy of one global of the system.
 //! Run it: cargo run -p step02_uts -- run sh
 
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::process::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::sched::*;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::process::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 

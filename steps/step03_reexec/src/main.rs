@@ -1,17 +1,16 @@
 //! Step 03: run ourselves again, as `child`. Some set-up happens only inside.
 //! Run it: cargo run -p step03_reexec -- run sh
 
-use std::env;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::process::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::sched::*;
 use nix::sys::signal::*;
 use nix::unistd::*;
 use signal_hook::iterator::Signals;
+use std::env;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::process::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 
@@ -64,6 +63,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
 fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
+    SigSet::empty().thread_set_mask()?;
     let mut process = match command.spawn() {
         Ok(process) => process,
         Err(err) => {

@@ -1,12 +1,6 @@
 //! Step 04: process IDs of its own. The first process is PID 1, and has an init's duties.
 //! Run it: cargo run -p step04_pid -- run sh
 
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::process::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::sched::*;
@@ -14,6 +8,11 @@ use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
 use signal_hook::iterator::Signals;
+use std::env;
+use std::fs;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::process::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 

@@ -1,13 +1,6 @@
 //! Step 05: a root directory of its own. A root directory is just a directory.
 //! Run it: cargo run -p step05_chroot -- run sh
 
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::path::*;
-use std::process::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::sched::*;
@@ -15,6 +8,12 @@ use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
 use signal_hook::iterator::Signals;
+use std::env;
+use std::fs;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::path::*;
+use std::process::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 

@@ -1,13 +1,6 @@
 //! Step 06: a /proc of its own. `ps` only reads files.
 //! Run it: cargo run -p step06_proc -- run sh
 
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::path::*;
-use std::process::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::mount::*;
@@ -16,6 +9,12 @@ use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
 use signal_hook::iterator::Signals;
+use std::env;
+use std::fs;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::path::*;
+use std::process::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const NONE: Option<&str> = None;

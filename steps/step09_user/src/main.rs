@@ -1,13 +1,6 @@
 //! Step 09: users of its own. Root inside, nobody special outside: no sudo any more.
 //! Run it: cargo run -p step09_user -- run sh
 
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::path::*;
-use std::process::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::mount::*;
@@ -16,6 +9,12 @@ use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
 use signal_hook::iterator::Signals;
+use std::env;
+use std::fs;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::path::*;
+use std::process::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const NONE: Option<&str> = None;
@@ -102,11 +101,14 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "proc", Some("proc"), flags, NONE).context("cannot mount /proc")?;
     anyhow::ensure!(!Path::new("dev").is_symlink(), "cannot mount /dev: it is a symbolic link");
-    mount(Some("tmpfs"), "dev", Some("tmpfs"), flags, NONE).context("cannot mount /dev")?;
+    mount(NONE, "dev", Some("tmpfs"), flags, Some("mode=755")).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
         fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
-        let mounted = mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND, NONE);
+        let bind = |flags| mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND | flags, NONE);
+        // Read-only, or a chmod inside would be one outside: it is the same file.
+        let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | (flags - MsFlags::MS_NODEV);
+        let mounted = bind(MsFlags::empty()).and_then(|()| bind(readonly));
         mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
     }
     // The old root lies on top of the new one now (pivot_root(2), notes): off with it.

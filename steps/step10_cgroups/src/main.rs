@@ -1,14 +1,6 @@
 //! Step 10: limits. Namespaces limit what a container sees, cgroups what it uses.
 //! Run it: cargo run -p step10_cgroups -- run sh
 
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::path::*;
-use std::process::*;
-use std::time::*;
-
 use anyhow::Context;
 use clap::Parser;
 use nix::mount::*;
@@ -17,6 +9,13 @@ use nix::sys::signal::*;
 use nix::sys::wait::*;
 use nix::unistd::*;
 use signal_hook::iterator::Signals;
+use std::env;
+use std::fs;
+use std::io::*;
+use std::os::unix::process::ExitStatusExt;
+use std::path::*;
+use std::process::*;
+use std::time::*;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const NONE: Option<&str> = None;
@@ -40,7 +39,7 @@ struct Args {
     /// At most this many processes
     #[arg(long, value_name = "N", default_value = "20")]
     pids_limit: std::num::NonZero<u64>,
-    /// At most this much memory, such as 50m
+    /// At most this much memory, such as 50m (k, m, g: powers of 1024)
     #[arg(long, value_name = "BYTES", value_parser = |text: &str| amount(text, 1.0))]
     memory: Option<u64>,
     /// At most the time of this many CPUs, such as 0.5
@@ -108,19 +107,19 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
     anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
-    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    for (limit, v2_file, v1_file) in [
-        (Some(args.pids_limit.get()), "ID/pids.max", "pids/ID/pids.max"),
-        (args.memory, "ID/memory.max", "memory/ID/memory.limit_in_bytes"),
-        (args.cpus, "ID/cpu.max", "cpu/ID/cpu.cfs_quota_us"),
-    ] {
+    let (procs, files) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        ("cgroup.procs", ["*/pids.max", "*/memory.max", "*/cpu.max"])
+    } else {
+        ("tasks", ["pids/*/pids.max", "memory/*/memory.limit_in_bytes", "cpu/*/cpu.cfs_quota_us"])
+    };
+    let limits = [Some(args.pids_limit.get()), args.memory, args.cpus];
+    for (file, limit) in files.into_iter().zip(limits) {
         let Some(limit) = limit else { continue };
-        let file = if v2 { v2_file } else { v1_file }.replace("ID", &args.cgroup);
-        let file = Path::new("/sys/fs/cgroup").join(file);
-        let procs = file.with_file_name(if v2 { "cgroup.procs" } else { "tasks" });
+        let file = Path::new("/sys/fs/cgroup").join(file.replace("*", &args.cgroup));
+        let procs = file.with_file_name(procs);
         if !procs.exists() {
-            let created = fs::create_dir(file.with_file_name(""));
-            created.with_context(|| format!("cannot make the cgroup {file:?} (run it as root)"))?;
+            fs::create_dir(file.with_file_name(""))
+                .with_context(|| format!("cannot make the cgroup of {file:?} (are you root?)"))?;
         }
         for (file, value) in [(file, limit), (procs, 0)] {
             anyhow::ensure!(file.exists(), "no {file:?}: is the controller enabled?");
@@ -144,11 +143,14 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "proc", Some("proc"), flags, NONE).context("cannot mount /proc")?;
     anyhow::ensure!(!Path::new("dev").is_symlink(), "cannot mount /dev: it is a symbolic link");
-    mount(Some("tmpfs"), "dev", Some("tmpfs"), flags, NONE).context("cannot mount /dev")?;
+    mount(NONE, "dev", Some("tmpfs"), flags, Some("mode=755")).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
         fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
-        let mounted = mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND, NONE);
+        let bind = |flags| mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND | flags, NONE);
+        // Read-only, or a chmod inside would be one outside: it is the same file.
+        let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | (flags - MsFlags::MS_NODEV);
+        let mounted = bind(MsFlags::empty()).and_then(|()| bind(readonly));
         mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
     }
     // The old root lies on top of the new one now (pivot_root(2), notes): off with it.
@@ -190,7 +192,6 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }
 
-/// Docker's notation: k, m and g are powers of 1024.
 fn amount(text: &str, unit: f64) -> std::result::Result<u64, &'static str> {
     let number = text.trim_end_matches(char::is_alphabetic);
     let power = ["", "k", "m", "g"].iter().position(|k| *k == text[number.len()..].to_lowercase());
