@@ -112,8 +112,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         ("tasks", ["pids/*/pids.max", "memory/*/memory.limit_in_bytes", "cpu/*/cpu.cfs_quota_us"])
     };
-    let limits = [Some(args.pids_limit.get()), args.memory, args.cpus];
-    for (file, limit) in files.into_iter().zip(limits) {
+    for (file, limit) in files.iter().zip([Some(args.pids_limit.get()), args.memory, args.cpus]) {
         let Some(limit) = limit else { continue };
         let file = Path::new("/sys/fs/cgroup").join(file.replace("*", &args.cgroup));
         let procs = file.with_file_name(procs);
