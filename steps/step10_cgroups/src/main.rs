@@ -118,7 +118,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
         let procs = file.with_file_name(procs);
         if !procs.exists() {
             fs::create_dir(file.with_file_name(""))
-                .with_context(|| format!("cannot make the cgroup of {file:?} (are you root?)"))?;
+                .with_context(|| format!("cannot create the cgroup of {file:?} (use sudo)"))?;
         }
         for (file, value) in [(file, limit), (procs, 0)] {
             anyhow::ensure!(file.exists(), "no {file:?}: is the controller enabled?");
