@@ -2,10 +2,12 @@
 
 mod catch_up;
 mod diff;
+mod guide;
 mod repo;
 mod say;
 mod status;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -50,6 +52,12 @@ enum Task {
         #[arg(value_name = "N")]
         step: Step,
     },
+    /// For those who write the guide: renew and check what workshop.md quotes
+    #[command(disable_help_flag = true)]
+    Guide {
+        #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -59,6 +67,7 @@ fn main() -> ExitCode {
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
+        Some(Task::Guide { args }) => guide::run(&repo, &args),
     });
     done.unwrap_or_else(|err| {
         say::error(&format!("{err:#}"));
