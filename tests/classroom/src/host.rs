@@ -1,14 +1,15 @@
 //! The host itself.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::need::{Missing, is_root};
 use crate::session::{Output, Session, output};
@@ -19,32 +20,22 @@ pub fn repository() -> &'static Path {
 }
 
 /// The root file system: `$ROOTFS` (relative to the repository), or `rootfs/` there, which
-/// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once, one makes it.
+/// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.
 ///
 /// # Errors
 /// If the script cannot make it; its last words are in the message.
 pub fn rootfs() -> Result<PathBuf, Missing> {
     let name = std::env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into());
     let rootfs = repository().join(name);
-    if rootfs.is_dir() {
-        return Ok(rootfs);
-    }
-    let script = repository().join("rootfs-fetch.sh");
-    let missing = |why| Missing {
-        why: format!("there is no root file system {rootfs:?}, and {script:?} failed: {why}"),
-        by_nature: false,
-    };
-    let file = File::open(&script).map_err(|err| missing(err.to_string()))?;
-    let _lock = Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, err)| missing(format!("cannot lock it: {err}")))?;
-    if !rootfs.is_dir() {
-        let made = Command::new(&script).current_dir(repository()).env("ROOTFS", &rootfs).output();
-        let made = made.map_err(|err| missing(err.to_string()))?;
-        if !made.status.success() {
-            return Err(missing(String::from_utf8_lossy(&made.stderr).into_owned()));
+    if fs::symlink_metadata(rootfs.join("bin/sh")).is_err() {
+        let mut script = Command::new(repository().join("rootfs-fetch.sh"));
+        let made = output(script.current_dir(repository()).env("ROOTFS", &rootfs));
+        if made.status != 0 {
+            return Err(Missing { why: made.stderr, by_nature: false });
         }
     }
-    Ok(rootfs)
+    fs::canonicalize(&rootfs)
+        .map_err(|err| Missing { why: format!("{rootfs:?}: {err}"), by_nature: false })
 }
 
 /// The set-up of a [`Host`], for those who need another than [`Host::start`]'s.
@@ -85,12 +76,14 @@ impl Setup {
         let rootfs = if self.rootfs { Some(rootfs()?) } else { None };
         let place = Place::new();
         fs::write(place.0.join("fstab"), fstab(&place.0)).expect("cannot write the fstab");
+        fs::write(place.0.join("init"), INIT).expect("cannot write the host's init");
+        mkfifo(&place.0.join("fifo"), Mode::S_IRWXU).expect("cannot make a FIFO");
         let mut unshare = Command::new("unshare");
         if !is_root() {
             unshare.args(["--user", "--map-root-user"]);
         }
         unshare.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"]);
-        unshare.args(["--", "sh", "-euc", SETUP, "init"]).arg(&place.0);
+        unshare.args(["--", "sh", "init"]).current_dir(&place.0);
         environment(&mut unshare);
         unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut owner = unshare.spawn().unwrap_or_else(|err| panic!("cannot run unshare: {err}"));
@@ -122,21 +115,26 @@ impl Setup {
     }
 }
 
-/// What runs as PID 1 of the host. `$1` is a folder with the fstab and a place for the new root.
+/// What runs as PID 1 of the host: `sh init`, in a folder with the fstab and a place for the new root.
 ///
+/// - PIDs 2 to 9 are taken, as kernel threads take them elsewhere: without them the `ps` of procps
+///   fails in a new PID namespace that still sees this /proc, as it looks for /proc/GETPID there.
+///   They read a FIFO to which nobody writes.
 /// - /proc is still the machine's at first, and so tells the number that the machine knows us by.
 /// - The new /proc has to be mounted before the old root goes (in a user namespace: EPERM later).
 /// - `read`: our owner fills the new root meanwhile.
 /// - The host is to have *shared* mounts, as systemd makes them, but only now: pivot_root refuses them.
 /// - No kernel has all of the interface types; the first that there is becomes eth0.
 /// - The first command on the host is 4711: everybody sees the same numbers.
-/// - Orphans come to PID 1. With SIGCHLD ignored the kernel buries them.
-/// - `cat` ends, and all of the host with it, when whoever holds the other end of its stdin is gone.
-const SETUP: &str = r#"
-cd "$1"
+/// - Orphans come to PID 1, and `wait` buries them. It ends, and all of the host with it, when the
+///   other end of our stdin is closed: when our owner lets go of it, or is gone.
+const INIT: &str = "\
+set -eu
+exec 3<&0 4<>fifo
+for stand_in in 2 3 4 5 6 7 8 9; do read -r never <&4 & done
 mount --all --fstab fstab
 read -r pid rest </proc/self/stat
-echo "$pid"
+echo \"$pid\"
 read -r go
 cd root
 pivot_root . tmp
@@ -151,10 +149,12 @@ tuntap add eth0 mode tap
 END
 ipcmk -Q >/dev/null
 cd /workshop
+read -r end <&3 &
 [ ! -e /proc/sys/kernel/ns_last_pid ] || echo 4710 >/proc/sys/kernel/ns_last_pid
 echo ready
-exec env --ignore-signal=CHLD cat
-"#;
+exec </dev/null >/dev/null 2>&1
+wait $!
+";
 
 /// A disposable host, on which commands can be run. All of it is gone when this is dropped, and
 /// also when the process that holds it is killed.
@@ -192,14 +192,18 @@ impl Host {
         must(fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)));
         let workshop = root.join("workshop");
         must(fs::create_dir(&workshop));
-        fs::copy(program, workshop.join(&self.name))
-            .unwrap_or_else(|err| panic!("cannot copy {program:?}: {err}"));
-        if let Some(rootfs) = rootfs {
-            let mut cp = Command::new("cp");
-            cp.args(["-a", "--"]).arg(rootfs).arg(workshop.join("rootfs"));
-            let done = output(&mut cp);
-            assert_eq!(done.status, 0, "cannot copy {rootfs:?}: {}", done.stderr);
-        }
+        // cp(1), not fs::copy: whatever another test starts meanwhile would inherit the open file,
+        // and a program that is open for writing cannot be run (ETXTBSY).
+        let mut cp = Command::new("cp");
+        cp.args(["-a", "-t"]).arg(&workshop).arg("--").arg(program).args(rootfs);
+        let done = output(&mut cp);
+        assert_eq!(done.status, 0, "cannot fill the classroom host: {}", done.stderr);
+        let name = |from: &Path, to: &str| {
+            let from = workshop.join(from.file_name().expect("a file name"));
+            must(fs::rename(from, workshop.join(to)));
+        };
+        name(program, &self.name);
+        rootfs.into_iter().for_each(|rootfs| name(rootfs, "rootfs"));
     }
 
     /// The number that the machine knows the host's PID 1 by.
@@ -294,6 +298,7 @@ impl Host {
     }
 
     /// The host's processes as its /proc has them: number and arguments, in the order of numbers.
+    /// Without init's [`stand_in`](crate::normal::stand_in)s.
     pub fn processes(&self) -> Vec<(u32, String)> {
         let entries = fs::read_dir(self.path("/proc")).expect("the host is gone");
         let mut list = Vec::new();
@@ -301,7 +306,9 @@ impl Host {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let Ok(args) = fs::read(entry.path().join("cmdline")) else { continue };
             let args = String::from_utf8_lossy(&args).trim_end_matches('\0').replace('\0', " ");
-            list.push((pid, args));
+            if !crate::normal::stand_in(pid, &args) {
+                list.push((pid, args));
+            }
         }
         list.sort();
         list

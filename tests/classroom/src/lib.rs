@@ -15,15 +15,18 @@
 //! ```
 //!
 //! - [`host`]: the host itself, and the commands one starts on it;
+//! - [`cgroup`]: cgroups that this host has for itself;
 //! - [`session`]: running commands: to their end, line by line, or on a terminal;
 //! - [`need`]: what a test needs, and what happens where that is missing;
 //! - [`normal`]: what has to be taken out of an output before it is compared.
 
+pub mod cgroup;
 pub mod host;
 pub mod need;
 pub mod normal;
 pub mod session;
 
+pub use cgroup::Cgroups;
 pub use host::{Host, Setup, repository, rootfs};
 pub use need::Missing;
 pub use session::{Output, Session, output, until};

@@ -13,30 +13,61 @@ pub fn columns(text: &str) -> String {
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
 }
 
-/// The output of `mount`: without what is mounted in the borrowed folders of the host, and without
+/// Whether a process of the host is one of those that stand in for kernel threads: they have the
+/// arguments of its init, and another number.
+pub fn stand_in(pid: u32, args: &str) -> bool {
+    pid != 1 && args == "sh init"
+}
+
+/// The output of `ps -o pid,args`: its rows, without the heading and the host's stand-ins.
+///
+/// (Without /proc, tools differ in what they print beside the rows.)
+pub fn processes(text: &str) -> String {
+    let columns = columns(text);
+    let rows = columns.lines().filter_map(|row| {
+        let (pid, args) = row.split_once(' ')?;
+        let pid = pid.parse().ok()?;
+        (!stand_in(pid, args)).then(|| format!("{pid} {args}\n"))
+    });
+    rows.collect()
+}
+
+/// The output of `mount` on the host: without what is mounted in the borrowed folders, and without
 /// the options of a file system's superblock, which tell of the machine (`size=`, `uid=`, …).
 pub fn mounts(text: &str) -> String {
+    let borrowed = |place: &str| {
+        BORROWED.iter().any(|dir| {
+            place.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    each_mount(text, |source, place, kind, flags| {
+        (!borrowed(place)).then(|| format!("{source} on {place} type {kind} ({flags})\n"))
+    })
+}
+
+/// The output of `mount` in a container with a root of its own. There each device is a mount, and
+/// what it is taken from is the machine's.
+pub fn container_mounts(text: &str) -> String {
+    each_mount(text, |source, place, kind, flags| {
+        if place.starts_with("/dev/") {
+            return Some(format!("(the host's) on {place}\n"));
+        }
+        Some(format!("{source} on {place} type {kind} ({flags})\n"))
+    })
+}
+
+fn each_mount(text: &str, show: impl Fn(&str, &str, &str, &str) -> Option<String>) -> String {
     let keep = |option: &&str| {
         ["rw", "ro", "nosuid", "nodev", "noexec", "relatime", "noatime"].contains(option)
     };
-    let mut kept = String::new();
-    for line in text.lines() {
-        let Some((mount, options)) = line.split_once(" (") else {
-            kept += &format!("{line}\n");
-            continue;
-        };
-        let place = mount.split(" on ").nth(1).and_then(|rest| rest.split(" type ").next());
-        if place.is_some_and(|place| {
-            BORROWED.iter().any(|dir| {
-                place.strip_prefix(dir).is_some_and(|r| r.is_empty() || r.starts_with('/'))
-            })
-        }) {
-            continue;
-        }
-        let options = options.trim_end_matches(')').split(',').filter(keep).collect::<Vec<_>>();
-        kept += &format!("{mount} ({})\n", options.join(","));
-    }
-    kept
+    let line = |line: &str| {
+        let (source, rest) = line.split_once(" on ")?;
+        let (place, rest) = rest.split_once(" type ")?;
+        let (kind, options) = rest.split_once(" (")?;
+        let flags = options.trim_end_matches(')').split(',').filter(keep).collect::<Vec<_>>();
+        Some(show(source, place, kind, &flags.join(",")).unwrap_or_default())
+    };
+    text.lines().map(|text| line(text).unwrap_or_else(|| format!("{text}\n"))).collect()
 }
 
 /// The output of `ip link`: one line per interface, with its number, its name and whether it is up.
