@@ -41,11 +41,14 @@ pub fn manifest(repo: &Repo) -> anyhow::Result<String> {
         Some((before, _)) => before,
         None => &text,
     };
-    let text = text.replacen(&format!("name = \"{name}\""), "name = \"my-container\"", 1).replacen(
-        "[lints]\nworkspace = true\n\n",
-        "",
-        1,
-    );
+    let mut text = text.to_string();
+    for (from, to) in [
+        (&*format!("name = \"{name}\""), "name = \"my-container\""),
+        ("[lints]\nworkspace = true\n\n", ""),
+        ("[dev-dependencies]\n", "[dev-dependencies]\nchecks.workspace = true\n"),
+    ] {
+        text = text.replacen(from, to, 1);
+    }
 
     let mut manifest = String::from(MANIFEST_HEAD);
     manifest.push_str(text.trim_end());
@@ -56,6 +59,7 @@ pub fn manifest(repo: &Repo) -> anyhow::Result<String> {
             "\n[[test]]\nname = \"{name}\"\npath = \"../tests/{name}/main.rs\"\n"
         ));
     }
+    manifest.push_str("\n[[test]]\nname = \"checks\"\npath = \"../tests/checks/mine.rs\"\n");
     Ok(manifest)
 }
 

@@ -1,6 +1,7 @@
 //! `cargo workshop`: checks, diffs and everything else around the ten steps.
 
 mod catch_up;
+mod check;
 mod diff;
 mod guide;
 mod repo;
@@ -28,6 +29,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build my-container and check it against step N
+    Check(check::Args),
     /// Show what step N adds to the step before it
     Diff {
         /// The step
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = Repo::find().and_then(|repo| match cli.command {
         None => status::show(&repo),
+        Some(Task::Check(args)) => check::check(&repo, &args),
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),

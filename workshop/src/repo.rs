@@ -23,6 +23,11 @@ impl Step {
         (1..=STEPS).map(Step)
     }
 
+    /// The number itself.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
     /// The step before this one; step 1 has none.
     pub fn before(self) -> Option<Step> {
         (self.0 > 1).then(|| Step(self.0 - 1))
@@ -99,6 +104,21 @@ impl Repo {
     pub fn step_name(&self, step: Step) -> anyhow::Result<String> {
         let path = self.step(step)?;
         Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+    }
+
+    /// The idea of a step, as the first line of its source has it: "a root directory of its own".
+    pub fn idea(&self, step: Step) -> String {
+        let source = self
+            .step(step)
+            .and_then(|path| Ok(fs::read_to_string(self.root.join(path).join("src/main.rs"))?));
+        let source = source.unwrap_or_default();
+        let sentence =
+            source.lines().next().and_then(|line| line.split_once(": ")).map(|(_, rest)| rest);
+        sentence
+            .and_then(|rest| rest.split(". ").next())
+            .unwrap_or_default()
+            .trim_end_matches('.')
+            .to_string()
     }
 
     /// The learner's crate.

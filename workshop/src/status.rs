@@ -5,12 +5,17 @@ use std::process::ExitCode;
 
 use crate::diff;
 use crate::repo::Repo;
+use crate::repo::STEPS;
 use crate::say;
 use crate::say::BOLD;
 use crate::say::DIM;
 use crate::say::RESET;
 
 const COMMANDS: &[(&str, &str)] = &[
+    (
+        "check",
+        "how far your program is, and what is missing (check 5: up to step 05; --hint, --watch)",
+    ),
     ("diff 5", "what step 05 adds to step 04 (diff 5 3: to step 03; --all: Cargo.toml too)"),
     ("compare 5", "where your program differs from step 05"),
     ("catch-up 5", "put step 05 into my-container; yours is saved first"),
@@ -30,6 +35,18 @@ pub fn show(repo: &Repo) -> anyhow::Result<ExitCode> {
 
 /// One line on how far the learner is.
 fn standing(repo: &Repo) -> String {
+    let progress =
+        repo.state().ok().and_then(|state| std::fs::read_to_string(state.join("progress")).ok());
+    if let Some(number) = progress.and_then(|text| text.trim().parse::<u8>().ok()) {
+        let next = if number < STEPS {
+            format!("next is step {:02}", number + 1)
+        } else {
+            "that is all of them".into()
+        };
+        return format!(
+            "Steps that your program passed at the last check: {number} of {STEPS}; {next}."
+        );
+    }
     match repo.my_main().and_then(|main| diff::closest(repo, &main)) {
         Ok(step) => format!("{DIM}Your program resembles step {step} most.{RESET}"),
         Err(err) => format!("{err:#}"),

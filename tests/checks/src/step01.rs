@@ -1,0 +1,347 @@
+//! Step 01: a container is a process.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::Check;
+use crate::Failure;
+use crate::lab::Lab;
+use crate::lab::argv;
+use crate::lab::quoted;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "runs",
+        title: "runs a command, with its output",
+        from: 1,
+        until: 10,
+        man: "fork(2), execve(2)",
+        hints: &[
+            "Everything behind `run` is a command and its arguments. Which type of the standard library starts one?",
+            "std::process::Command: `new` takes the program, `args` the rest, `spawn` starts it. Leave its stdin, stdout and \
+             stderr as they are: they are inherited.",
+        ],
+        lines: &["Command::new(&args.command[0])", ".spawn()"],
+        observe: runs,
+    },
+    Check {
+        name: "arguments",
+        title: "passes the arguments on as they are",
+        from: 1,
+        until: 10,
+        man: "execve(2)",
+        hints: &[
+            "An argument is a row of bytes. Nothing may split, join or interpret it: no shell, and not your own option parser.",
+            "clap: `#[arg(required = true, trailing_var_arg = true)]` on a `Vec<OsString>`. Behind the first word everything \
+             belongs to the command, also what begins with `-`.",
+        ],
+        lines: &["trailing_var_arg", "command: Vec<", ".args(&args.command[1..])"],
+        observe: arguments,
+    },
+    Check {
+        name: "stdin",
+        title: "leaves stdin to the command",
+        from: 1,
+        until: 10,
+        man: "execve(2)",
+        hints: &[
+            "The command reads the same stdin as your program, unless you take it away.",
+            "No `Stdio::null()`, no `output()`: `spawn()` or `status()` inherit all three streams.",
+        ],
+        lines: &[".spawn()"],
+        observe: stdin,
+    },
+    Check {
+        name: "waits",
+        title: "waits for the command",
+        from: 1,
+        until: 10,
+        man: "waitpid(2)",
+        hints: &[
+            "spawn() returns at once. Who waits for the end?",
+            "Child::wait() returns when the command has ended.",
+        ],
+        lines: &["process.wait()"],
+        observe: waits,
+    },
+    Check {
+        name: "status",
+        title: "passes the exit status on",
+        from: 1,
+        until: 10,
+        man: "waitpid(2), exit(3)",
+        hints: &[
+            "`run sh -c 'exit 7'; echo $?` should print 7. What does wait() return, and what does main() return?",
+            "ExitStatus::code() is the number. main() may return an ExitCode.",
+        ],
+        lines: &["status.code()", "ExitCode::from(code"],
+        observe: status,
+    },
+    Check {
+        name: "signal",
+        title: "says 128 + n when signal n ended the command",
+        from: 1,
+        until: 10,
+        man: "waitpid(2), signal(7)",
+        hints: &[
+            "A command that a signal ended has no exit status: code() is None. What does a shell make of it?",
+            "std::os::unix::process::ExitStatusExt::signal() is the number; shells add 128.",
+        ],
+        lines: &["128 + signal"],
+        observe: signal,
+    },
+    Check {
+        name: "not-found",
+        title: "says 127 when there is no such command, and 126 when it cannot be executed",
+        from: 1,
+        until: 10,
+        man: "execve(2), env(1)",
+        hints: &[
+            "spawn() returns an error. Which of its kinds is it?",
+            "ErrorKind::NotFound is 127, everything else that execve(2) says is 126. One line on stderr names the command.",
+        ],
+        lines: &["ErrorKind::NotFound"],
+        observe: not_found,
+    },
+    Check {
+        name: "usage",
+        title: "says 2 for wrong usage",
+        from: 1,
+        until: 10,
+        man: "exit(3)",
+        hints: &[
+            "`run` without a command, or an unknown subcommand: a message, and exit status 2. No panic.",
+            "clap does it by itself, if the command is `required = true`.",
+        ],
+        lines: &["required = true"],
+        observe: usage,
+    },
+    Check {
+        name: "terminal",
+        title: "leaves the terminal to the command",
+        from: 1,
+        until: 10,
+        man: "isatty(3), credentials(7)",
+        hints: &[
+            "An interactive shell wants a terminal as its stdin, stdout and stderr.",
+            "No pipes (`Stdio::piped()`), no setsid(2): spawn() inherits the terminal.",
+        ],
+        lines: &[".spawn()"],
+        observe: terminal,
+    },
+];
+
+fn runs(lab: &Lab) -> Result<(), Failure> {
+    let done = lab.run(&["sh", "-c", "echo hello; echo oops >&2"])?;
+    let expected = "\"hello\" on stdout, \"oops\" on stderr, exit status 0";
+    if done.stdout == "hello\n" && done.stderr.contains("oops") && done.status == Some(0) {
+        return Ok(());
+    }
+    let cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
+        "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your own messages"
+            .into()
+    } else if done.stdout == "hello\n" && !done.stderr.contains("oops") {
+        "stderr of the command is lost: do not redirect it; spawn() inherits it".into()
+    } else if done.stdout.is_empty() && done.stderr.contains("oops") {
+        "stdout of the command is lost: do not redirect it; spawn() inherits it".into()
+    } else {
+        done.why_not_run()
+    };
+    Err(done.wrong(expected, done.summary(), cause))
+}
+
+fn arguments(lab: &Lab) -> Result<(), Failure> {
+    let mut words = vec![
+        "sh",
+        "-c",
+        "printf '%s|' \"$@\"",
+        "sh",
+        "-x",
+        "--help",
+        "a  b",
+        "$HOME",
+        "",
+        "--",
+        "*",
+    ]
+    .into_iter()
+    .map(OsStr::new)
+    .collect::<Vec<_>>();
+    words.push(OsStr::from_bytes(b"\xff"));
+    let done = lab.run(&words)?;
+    if done.bytes == b"-x|--help|a  b|$HOME||--|*|\xff|" {
+        return Ok(());
+    }
+    let text = &done.stdout;
+    let cause: String = if text.is_empty() {
+        if done.stderr.contains("UTF-8") || done.stderr.contains("Utf8") {
+            "an argument need not be UTF-8: collect them as OsString, not String".into()
+        } else {
+            "the arguments behind the command do not reach it: pass all of them with Command::args"
+                .into()
+        }
+    } else if text.contains("|a|b|") {
+        "the arguments were joined to one text and split at spaces again (by a shell, or by split_whitespace): pass them on \
+         one by one with Command::args"
+            .into()
+    } else if !text.contains("$HOME") {
+        "a shell has read the arguments once more and replaced $HOME and *: pass them on one by one with Command::args".into()
+    } else if text.contains('\u{fffd}')
+        && done.bytes.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes())
+    {
+        "an argument need not be UTF-8; yours was made text with to_string_lossy() or the like: keep it as OsString".into()
+    } else if !text.contains("--|") || !text.contains("--help") {
+        "your program's own parser has swallowed what begins with `-`: behind the first word everything belongs to the command \
+         (`trailing_var_arg = true`; the re-exec needs no `--`)"
+            .into()
+    } else {
+        "the arguments have to reach execve(2) unchanged, one by one".into()
+    };
+    Err(done.wrong(
+        "each argument as it was: \"-x|--help|a  b|$HOME||--|*|\\xff|\"",
+        done.summary(),
+        cause,
+    ))
+}
+
+fn stdin(lab: &Lab) -> Result<(), Failure> {
+    let mut running = lab.start(&["cat"])?;
+    running.say("hello");
+    let done = running.end()?;
+    if done.stdout == "hello\n" {
+        return Ok(());
+    }
+    let cause = "stdin of the command is not that of your program: do not redirect it (Stdio::null, Stdio::piped, output()); \
+                 spawn() inherits it";
+    let cause = if done.status == Some(0) { cause.into() } else { done.why_not_run() };
+    Err(done.wrong("what comes from stdin, here \"hello\", comes out again", done.summary(), cause))
+}
+
+fn waits(lab: &Lab) -> Result<(), Failure> {
+    let running = lab.start(&["sleep", "0.3"])?;
+    let done = running.exit()?;
+    let left = lab
+        .processes()
+        .into_iter()
+        .find(|process| process.args == ["sleep", "0.3"] && !process.zombie);
+    if left.is_some() {
+        lab.soil();
+        let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for example \
+                     with Child::wait(), before you return from main";
+        return Err(done.wrong(
+            "your program ends after the command",
+            "it ended, and the command still runs",
+            cause,
+        ));
+    }
+    if done.status != Some(0) {
+        return Err(done.wrong("exit status 0", done.summary(), done.why_not_run()));
+    }
+    if done.stderr.contains("nothing is here yet") {
+        return Err(done.wrong("the command runs", done.summary(), done.why_not_run()));
+    }
+    Ok(())
+}
+
+fn status(lab: &Lab) -> Result<(), Failure> {
+    for wanted in [7, 255] {
+        let done = lab.run(&["sh", "-c", &format!("exit {wanted}")])?;
+        if done.status == Some(wanted) {
+            continue;
+        }
+        let cause = match done.status {
+            Some(0) => {
+                "the exit status is swallowed: your program returns success whatever the command returned. Return the number that \
+                 ExitStatus::code() gives, also through both halves once there are two"
+            }
+            Some(1 | 125) => {
+                "a command that fails is no error of yours: do not make an Err of it, but return its number \
+                 (ExitStatus::code())"
+            }
+            _ => {
+                "the number that wait(2) returns is not passed on as it is: ExitStatus::code(), then ExitCode::from"
+            }
+        };
+        return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));
+    }
+    Ok(())
+}
+
+fn signal(lab: &Lab) -> Result<(), Failure> {
+    let done = lab.run(&["sh", "-c", "kill -9 $$"])?;
+    if done.status == Some(137) {
+        return Ok(());
+    }
+    let cause = if done.stderr.contains("nothing is here yet") {
+        done.why_not_run()
+    } else {
+        "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say 128 + the number of the \
+         signal (ExitStatusExt::signal())"
+            .into()
+    };
+    Err(done.wrong("exit status 137 (128 + 9, for SIGKILL)", done.ending(), cause))
+}
+
+fn not_found(lab: &Lab) -> Result<(), Failure> {
+    for (command, wanted, why) in [
+        ("no-such-command", 127, "not found is 127 (ErrorKind::NotFound)"),
+        ("/bin", 126, "found, but not executable is 126 (here it is a folder)"),
+    ] {
+        let done = lab.run(&[command])?;
+        if done.status == Some(wanted)
+            && done.stderr.contains(command)
+            && !done.stderr.contains("panicked")
+        {
+            continue;
+        }
+        let cause = if done.status == Some(wanted) {
+            format!(
+                "the message on stderr does not name the command ({command}) that could not be started"
+            )
+        } else {
+            format!("the error of spawn() was not translated to env(1)'s exit statuses: {why}")
+        };
+        let expected = format!("exit status {wanted}, and a line on stderr that names {command}");
+        return Err(done.wrong(expected, done.ending(), cause));
+    }
+    Ok(())
+}
+
+fn usage(lab: &Lab) -> Result<(), Failure> {
+    let program = lab.program();
+    for line in [argv(&[&program, "run"]), argv(&[&program, "no-such-subcommand"])] {
+        let done = lab.start_as(None, &line)?.end()?;
+        if done.status == Some(2) && !done.stderr.is_empty() {
+            continue;
+        }
+        let cause = "wrong usage has to be an error: the command is required (`required = true`), and no other subcommand than \
+                     yours is known. clap's parse() then says so and exits with 2";
+        return Err(done.wrong(
+            "a message about the usage, and exit status 2",
+            done.summary(),
+            cause,
+        ));
+    }
+    Ok(())
+}
+
+fn terminal(lab: &Lab) -> Result<(), Failure> {
+    let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is";
+    let line = format!("{} run sh -c '{inner}'", lab.program());
+    let shown = format!("{} run sh -c '{inner}'   (on a terminal)", lab.host().program());
+    let done = lab.start_as(Some(&shown), &argv(&["script", "-qec", &line, "/dev/null"]))?.end()?;
+    if done.stdout.contains("it is") {
+        return Ok(());
+    }
+    let cause = if done.status == Some(1) {
+        "one of stdin, stdout and stderr is not the terminal any more: do not put pipes in between"
+            .into()
+    } else {
+        done.why_not_run()
+    };
+    Err(done.wrong(
+        "stdin, stdout and stderr of the command are the terminal",
+        quoted(done.stdout.trim()),
+        cause,
+    ))
+}

@@ -1,0 +1,277 @@
+//! Step 05: a root directory is just a directory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::Check;
+use crate::Failure;
+use crate::lab::Held;
+use crate::lab::Lab;
+use crate::lab::argv;
+use crate::lab::quoted;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "root",
+        title: "sees the root filesystem, and nothing of the host's files",
+        from: 5,
+        until: 10,
+        man: "chroot(2)",
+        hints: &[
+            "Which system call changes what `/` means for a process and all that it starts?",
+            "chroot(2), in `child`, before the command is started; not in `run`, where /proc/self/exe is still needed.",
+        ],
+        lines: &["chroot("],
+        observe: root,
+    },
+    Check {
+        name: "cwd",
+        title: "starts in `/`, and `cd ..` does not lead out",
+        from: 5,
+        until: 10,
+        man: "chroot(2): \"This call does not change the current working directory\"",
+        hints: &[
+            "Where is the working directory after chroot(2)? Try `pwd` and `cd ..; ls` inside.",
+            "chdir(\"/\") after chroot(2).",
+        ],
+        lines: &["chdir(\"/\")"],
+        observe: cwd,
+    },
+    Check {
+        name: "lookup",
+        title: "looks the command up inside",
+        from: 5,
+        until: 10,
+        man: "execve(2), path_resolution(7)",
+        hints: &[
+            "`ls` is /usr/bin/ls on one system and /bin/ls on another. Which one counts?",
+            "Start the command after the root has changed, and let Command::new look it up in PATH.",
+        ],
+        lines: &["child.env(\"PATH\""],
+        observe: lookup,
+    },
+    Check {
+        name: "environment",
+        title: "starts with a clean environment",
+        from: 5,
+        until: 10,
+        man: "environ(7)",
+        hints: &[
+            "Variables are inherited, passwords among them. What does `run env` print?",
+            "Command::env_clear(), then PATH, HOME and TERM.",
+        ],
+        lines: &["env_clear()", "child.env(\"PATH\""],
+        observe: environment,
+    },
+    Check {
+        name: "rootfs-option",
+        title: "takes the root filesystem from --rootfs, or $ROOTFS",
+        from: 5,
+        until: 10,
+        man: "path_resolution(7)",
+        hints: &[
+            "A directory may be named relatively, absolutely, through a link, with a space in its name.",
+            "clap: `#[arg(long, env, default_value = \"rootfs\")] rootfs: PathBuf`, and hand it on to `child`.",
+        ],
+        lines: &["rootfs: PathBuf", "--rootfs"],
+        observe: option,
+    },
+    Check {
+        name: "rootfs-missing",
+        title: "refuses to run without a root filesystem",
+        from: 5,
+        until: 10,
+        man: "chroot(2)",
+        hints: &[
+            "What does chroot(2) return if there is no such directory? What becomes of it?",
+            "Hand the error to main with `?`: a message that names the directory, exit status 125, and the command does not run.",
+        ],
+        lines: &["cannot enter the root filesystem"],
+        observe: missing,
+    },
+];
+
+/// Whether the command is in the root filesystem at all. What the first check finds, others need not repeat in vain.
+pub fn need_root(lab: &Lab) -> Result<(), Failure> {
+    let marker = lab.host().path("/workshop/rootfs/marker");
+    _ = fs::write(&marker, "the root filesystem\n");
+    let done = lab.run(&["cat", "/marker"]);
+    _ = fs::remove_file(&marker);
+    let done = done?;
+    if done.stdout == "the root filesystem\n" {
+        return Ok(());
+    }
+    let cause = if done.stderr.contains("No such file") && done.status == Some(1) {
+        "the command still sees the host's files: its root directory was not changed. chroot(2) has to be called in `child`, \
+         before the command is started"
+            .into()
+    } else {
+        done.why_not_run()
+    };
+    Err(done.wrong(
+        "the text of a file `marker` that lies in the root filesystem",
+        done.summary(),
+        cause,
+    ))
+}
+
+fn root(lab: &Lab) -> Result<(), Failure> {
+    need_root(lab)?;
+    let done =
+        lab.run(&["sh", "-c", "if test -e /workshop; then echo visible; else echo hidden; fi"])?;
+    if done.stdout == "hidden\n" {
+        return Ok(());
+    }
+    Err(done.wrong(
+        "/workshop, a folder of the host, is hidden",
+        done.summary(),
+        "the root directory is not the root filesystem",
+    ))
+}
+
+/// Where a process stands, as the host sees it.
+fn place(lab: &Lab, held: &Held) -> String {
+    fs::read_link(lab.proc(held.command, "cwd")).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn cwd(lab: &Lab) -> Result<(), Failure> {
+    need_root(lab)?;
+    let script = "pwd; cd ..; cd ..; if test -e workshop; then echo outside; else echo inside; fi";
+    let done = lab.run(&["sh", "-c", script])?;
+    if done.stdout == "/\ninside\n" {
+        return Ok(());
+    }
+    let held = lab.hold(&[""; 0], "")?;
+    lab.soil();
+    let place = place(lab, &held);
+    let cause = match place.as_str() {
+        "/" => {
+            "the working directory is the host's `/`: chdir(\"/\") was called before chroot(2), when `/` was still the host's. Call it \
+             afterwards"
+        }
+        "/workshop" => {
+            "the working directory is still where you started it, outside: chroot(2) does not change it. chdir(\"/\") after chroot(2)"
+        }
+        _ => "the working directory is not the new root: chdir(\"/\") after the root has changed",
+    };
+    let got = format!(
+        "{}; the host sees its working directory as {place}",
+        quoted(done.stdout.trim_end())
+    );
+    Err(done.wrong("pwd says \"/\", and `cd ..` stays inside", got, cause))
+}
+
+fn lookup(lab: &Lab) -> Result<(), Failure> {
+    let script = lab.host().path("/workshop/rootfs/bin/only-inside");
+    _ = fs::write(&script, "#!/bin/sh\necho inside\n");
+    _ = fs::set_permissions(&script, fs::Permissions::from_mode(0o755));
+    let done = lab.run(&["only-inside"]);
+    _ = fs::remove_file(&script);
+    let done = done?;
+    if done.stdout == "inside\n" {
+        return Ok(());
+    }
+    need_root(lab)?;
+    let cause = if done.status == Some(127) {
+        let held = lab.hold(&[""; 0], "echo $PATH; ")?;
+        lab.soil();
+        if held.before.split(':').any(|dir| dir.trim() == "/bin") {
+            "the command was looked up on the host: look it up after the root has changed (Command::spawn does, if it is called then)"
+        } else {
+            "/bin is not in PATH: with a clean environment, PATH has to be set again, before the process that looks the command up is \
+             started"
+        }
+        .into()
+    } else {
+        done.why_not_run()
+    };
+    Err(done.wrong("a script that lies in the root filesystem's /bin runs", done.summary(), cause))
+}
+
+fn environment(lab: &Lab) -> Result<(), Failure> {
+    let program = lab.program();
+    let words = [
+        "env",
+        "PASSWORD=secret",
+        "TERM=dumb",
+        &program,
+        "run",
+        "sh",
+        "-c",
+        "echo \"$PASSWORD|$PATH|$HOME|$TERM\"",
+    ];
+    let done = lab.start_as(None, &argv(&words))?.end()?;
+    let text = done.stdout.trim_end();
+    let values: Vec<&str> = text.split('|').collect();
+    let [password, path, home, term] = values[..] else {
+        return Err(done.wrong("the variables of the command", done.summary(), done.why_not_run()));
+    };
+    let cause = if !password.is_empty() {
+        "the caller's variables are inherited: Command::env_clear(), before you set those that the container needs"
+    } else if !path.split(':').any(|dir| dir == "/bin") {
+        "PATH is not set (or without /bin): a program that looks for others finds nothing. Set it after env_clear()"
+    } else if !home.starts_with('/') {
+        "HOME is not set: set it, to /root"
+    } else if term != "dumb" {
+        "TERM is not passed on: programs that draw on the terminal need the caller's"
+    } else {
+        return need_root(lab);
+    };
+    Err(done.wrong(
+        "PASSWORD is empty; PATH has /bin; HOME is set; TERM is the caller's",
+        quoted(text),
+        cause,
+    ))
+}
+
+fn option(lab: &Lab) -> Result<(), Failure> {
+    let host = lab.host();
+    host.run("mv rootfs 'another root'; ln -s 'another root' link; touch 'another root/marker'");
+    lab.soil();
+    let program = lab.program();
+    let command = ["sh", "-c", "test -e /marker && echo inside"];
+    for (form, way) in [
+        (vec!["--rootfs", "another root"], "a relative path with a space in it"),
+        (vec!["--rootfs=/workshop/another root"], "an absolute path"),
+        (vec!["--rootfs", "link"], "a symbolic link"),
+        (vec![], "the variable ROOTFS"),
+    ] {
+        let mut line = Vec::new();
+        if form.is_empty() {
+            line.extend(["env", "ROOTFS=another root"]);
+        }
+        line.extend([&*program, "run"]);
+        line.extend(form);
+        line.extend(command);
+        let done = lab.start_as(None, &argv(&line))?.end()?;
+        if done.stdout == "inside\n" {
+            continue;
+        }
+        let cause = format!(
+            "the root filesystem is not taken from {way}: use what the option says, as a path (not a fixed \"rootfs\", and not a text \
+             that is split at spaces), and hand it on to `child`; relative paths count from the directory where `run` was started"
+        );
+        return Err(done.wrong("the command runs in that root filesystem", done.summary(), cause));
+    }
+    Ok(())
+}
+
+fn missing(lab: &Lab) -> Result<(), Failure> {
+    _ = fs::write(lab.host().path("/workshop/a-file"), "");
+    for name in ["no-such-rootfs", "a-file"] {
+        let done = lab.run(&["--rootfs", name, "echo", "it runs"])?;
+        let cause = if done.stdout.contains("it runs") {
+            "the error of chroot(2) is ignored, and the command runs on the host's files: hand the error to main with `?`".into()
+        } else if done.status != Some(125) {
+            "where the runner itself has failed, its exit status is 125 (Docker's convention), in both halves".into()
+        } else if !done.stderr.contains(name) {
+            "the message does not say which directory it is about".to_string()
+        } else {
+            continue;
+        };
+        let expected =
+            format!("a message that names {name}, exit status 125, and the command does not run");
+        return Err(done.wrong(expected, done.summary(), cause));
+    }
+    need_root(lab)
+}

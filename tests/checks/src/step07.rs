@@ -1,0 +1,266 @@
+//! Step 07: mounts leak and chroots are escaped, unless …
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::Check;
+use crate::Failure;
+use crate::lab::Lab;
+use crate::lab::NULL;
+use crate::step05::need_root;
+use crate::step06::need_proc;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "starts",
+        title: "starts on a host whose mounts are shared",
+        from: 7,
+        until: 10,
+        man: "pivot_root(2): EINVAL, mount_namespaces(7)",
+        hints: &[
+            "pivot_root(2) says EINVAL? Its manual page has a list of conditions.",
+            "Three steps before it: unshare(CLONE_NEWNS); mount(\"/\", MS_REC | MS_PRIVATE); bind the root filesystem on itself.",
+        ],
+        lines: &["MS_PRIVATE", "MS_BIND, NONE)", "pivot_root("],
+        observe: starts,
+    },
+    Check {
+        name: "mounts-private",
+        title: "shows nothing of its mounts on the host, while it runs",
+        from: 7,
+        until: 10,
+        man: "mount_namespaces(7)",
+        hints: &[
+            "A mount namespace begins as a copy. But systemd makes all mounts shared: what happens in the copy happens here, too.",
+            "unshare(CLONE_NEWNS), and then mount(2) with MS_REC | MS_PRIVATE on \"/\", before the first mount.",
+        ],
+        lines: &["CLONE_NEWNS", "MS_PRIVATE"],
+        observe: private,
+    },
+    Check {
+        name: "nothing-left",
+        title: "leaves no mount on the host, even if the runner is killed",
+        from: 7,
+        until: 10,
+        man: "mount_namespaces(7)",
+        hints: &[
+            "Nobody can unmount anything after SIGKILL. Who else does?",
+            "A mount namespace goes with its last process, and with it all its mounts.",
+        ],
+        lines: &["CLONE_NEWNS"],
+        observe: nothing_left,
+    },
+    Check {
+        name: "no-escape",
+        title: "cannot be left: the old root is not there any more",
+        from: 7,
+        until: 10,
+        man: "pivot_root(2), chroot(2), setns(2)",
+        hints: &[
+            "A chroot leaves the old root where it is: root inside can get back to it. Which call really takes it away?",
+            "pivot_root(\".\", \".\") makes the new root the root of the mount namespace; umount2(\".\", MNT_DETACH) takes the old one off.",
+        ],
+        lines: &["pivot_root(", "umount2(\".\""],
+        observe: no_escape,
+    },
+    Check {
+        name: "dev",
+        title: "has a small /dev of its own",
+        from: 7,
+        until: 10,
+        man: "null(4), full(4), random(4), tty(4)",
+        hints: &[
+            "Which devices does a shell need? `cmd &` opens /dev/null, for one.",
+            "A tmpfs on dev; for each device an empty file there, and the host's device mounted on it with MS_BIND, before the old root goes.",
+        ],
+        lines: &["\"tmpfs\"", "/dev/{device}"],
+        observe: dev,
+    },
+];
+
+/// Whether a command runs at all. pivot_root(2) has one errno for many mistakes: two experiments tell them apart.
+fn need_start(lab: &Lab) -> Result<(), Failure> {
+    let done = lab.run(&["echo", "it runs"])?;
+    if done.stdout == "it runs\n" {
+        return Ok(());
+    }
+    lab.soil();
+    let works_after = |script: &str| {
+        lab.host().run(script);
+        lab.run(&["echo", "it runs"]).is_ok_and(|done| done.stdout == "it runs\n")
+    };
+    let cause = if !done.stderr.contains("Invalid argument") && !done.stderr.contains("EINVAL") {
+        done.why_not_run()
+    } else if works_after("mount --bind rootfs rootfs") {
+        "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount it on itself first \
+         (MS_BIND)"
+            .into()
+    } else if works_after("mount --make-rprivate /") {
+        "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts private, with MS_REC as well \
+         (\"/\" alone is not enough), in the new mount namespace and before the root filesystem is mounted on itself"
+            .into()
+    } else {
+        "EINVAL: see the list of conditions in pivot_root(2)".into()
+    };
+    Err(done.wrong(
+        "the command runs on a host whose mounts are shared, as systemd makes them",
+        done.summary(),
+        cause,
+    ))
+}
+
+fn starts(lab: &Lab) -> Result<(), Failure> {
+    need_start(lab)?;
+    need_proc(lab)?;
+    let held = lab.hold(&[""; 0], "")?;
+    match held.apart("mnt", "CLONE_NEWNS") {
+        Ok(()) => _ = held.release()?,
+        Err(cause) => {
+            lab.soil();
+            return Err(held.wrong(
+                "the command is in a mount namespace of its own",
+                "it is in the host's",
+                &cause,
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn private(lab: &Lab) -> Result<(), Failure> {
+    need_proc(lab)?;
+    let before = lab.mounts();
+    let held = lab.hold(&[""; 0], "")?;
+    let left = lab.mounts_since(&before);
+    let here = before.len() - (lab.mounts().len() - left.len());
+    if left.is_empty() && here == 0 {
+        held.release()?;
+        return Ok(());
+    }
+    lab.soil();
+    let points: Vec<&str> = left.iter().map(|(point, _)| point.as_str()).collect();
+    let cause = held.apart("mnt", "CLONE_NEWNS").err().unwrap_or_else(|| {
+        "the command has a mount namespace of its own, but its mounts are still shared with the host's: what is mounted in one appears in the \
+         other. Make them private right after unshare(CLONE_NEWNS): mount(2) on \"/\" with MS_REC | MS_PRIVATE"
+            .into()
+    });
+    let got = if left.is_empty() {
+        "mounts of the host are gone".into()
+    } else {
+        format!("it has these more: {}", points.join(", "))
+    };
+    Err(held.wrong("while it runs, the host has the same mounts as before", &got, &cause))
+}
+
+fn nothing_left(lab: &Lab) -> Result<(), Failure> {
+    need_proc(lab)?;
+    let before = lab.mounts();
+    let held = lab.hold(&[""; 0], "")?;
+    lab.soil();
+    held.running.signal(Signal::SIGKILL);
+    let mut left = Vec::new();
+    let clean = lab.wait_until(|| {
+        left = lab.mounts_since(&before);
+        left.is_empty()
+    });
+    if clean {
+        return Ok(());
+    }
+    let points: Vec<&str> = left.iter().map(|(point, _)| point.as_str()).collect();
+    let cause = held.apart("mnt", "CLONE_NEWNS").err().unwrap_or_else(|| {
+        "its mounts are shared with the host, and stay there: make them private (MS_REC | MS_PRIVATE on \"/\") right after \
+         unshare(CLONE_NEWNS)"
+            .into()
+    });
+    let got = format!("this is left on the host: {}", points.join(", "));
+    Err(held.wrong(
+        "the runner is killed with SIGKILL: the host has the same mounts as before",
+        &got,
+        &cause,
+    ))
+}
+
+fn no_escape(lab: &Lab) -> Result<(), Failure> {
+    need_root(lab)?;
+    let held = lab.hold(&[""; 0], "")?;
+    // Whoever enters a mount namespace anew, as setns(2) does, stands in its real root: what a chroot only hides.
+    let script = format!(
+        "nsenter --target {} --mount sh -c 'test -e /workshop && echo outside || echo inside'",
+        held.command
+    );
+    let entered = lab.host().run(&script);
+    if !entered.stdout.contains("outside") {
+        let points = lab.mounts_of(held.command);
+        let old =
+            points.iter().find(|(point, _)| point.contains("/workshop") || point.ends_with("/usr"));
+        let Some((old, _)) = old else {
+            held.release()?;
+            return Ok(());
+        };
+        lab.soil();
+        let got = format!("the old root is still mounted inside, with {old}");
+        return Err(held.wrong("the host's files are out of reach inside", &got, OLD_ROOT));
+    }
+    lab.soil();
+    if let Err(cause) = held.apart("mnt", "CLONE_NEWNS") {
+        return Err(held.wrong(
+            "the host's files are out of reach inside",
+            "inside is the host's own mount namespace",
+            &cause,
+        ));
+    }
+    // pivot_root(".", ".") puts the old root on top of the new one; a chroot leaves the new one somewhere below.
+    let stacked = lab.mounts_of(held.command).iter().filter(|(point, _)| point == "/").count() > 1;
+    let cause = if stacked { OLD_ROOT } else { CHROOT };
+    Err(held.wrong(
+        "root inside cannot get at the host's files",
+        "with setns(2) (or a second chroot) it can",
+        cause,
+    ))
+}
+
+const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new one (or on put_old). Take it off \
+                        with umount2(…, MNT_DETACH)";
+const CHROOT: &str = "the root was changed with chroot(2), which only moves the starting point of path names: root inside can call it once more and \
+                      climb out. pivot_root(2) exchanges the root mount itself";
+
+fn dev(lab: &Lab) -> Result<(), Failure> {
+    need_root(lab)?;
+    lab.soil();
+    _ = fs::remove_file(lab.host().path(NULL));
+    let script = "for name in null zero full random urandom tty; do if ! test -c /dev/$name; then \
+                  if test -e /dev/$name; then echo \"/dev/$name is no device\"; else echo \"/dev/$name is missing\"; fi; fi; done; \
+                  echo x >/dev/null || echo '/dev/null cannot be written'; ";
+    let held = lab.hold(&[""; 0], script)?;
+    let mut trouble = held.before.lines().next().unwrap_or_default().to_string();
+    let on_tmpfs = lab
+        .mounts_of(held.command)
+        .iter()
+        .any(|(point, kind)| point.ends_with("/dev") && kind == "tmpfs");
+    if trouble.is_empty() {
+        let kept = lab.host().run("ls rootfs/dev").stdout;
+        if on_tmpfs || kept.is_empty() {
+            held.release()?;
+            return Ok(());
+        }
+        trouble = format!(
+            "files in the root filesystem itself: {}",
+            kept.split_whitespace().collect::<Vec<_>>().join(" ")
+        );
+    }
+    lab.soil();
+    let cause = if !on_tmpfs {
+        "nothing is mounted on /dev, and the root filesystem's is empty: mount a tmpfs there, and in it the host's devices"
+    } else if trouble.ends_with("no device") {
+        "it is only the empty file that the device should be mounted on: mount(2) the host's device on it with MS_BIND, as long as the old root \
+         is there"
+    } else {
+        "the list of devices is not complete: null, zero, full, random, urandom, tty"
+    };
+    Err(held.wrong(
+        "/dev/null, zero, full, random, urandom and tty are there, and work",
+        &trouble,
+        cause,
+    ))
+}

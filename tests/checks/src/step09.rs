@@ -1,0 +1,152 @@
+//! Step 09: root inside, nobody special outside.
+
+use std::fs;
+
+use crate::Check;
+use crate::Failure;
+use crate::lab::Held;
+use crate::lab::Lab;
+use crate::lab::argv;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "without-root",
+        title: "works without root",
+        from: 9,
+        until: 9, // step 10 makes a cgroup, which takes root again (or somebody who delegates one)
+        man: "user_namespaces(7): \"Defining user and group ID mappings\"",
+        hints: &[
+            "An ordinary user may create a user namespace, and is allowed everything in it, and in the other namespaces that belong to it.",
+            "unshare(2) with CLONE_NEWUSER and all the other flags in one call; then write `deny` to /proc/self/setgroups, and `0 UID 1` and \
+             `0 GID 1` to uid_map and gid_map, in this order, with the numbers from before unshare(2).",
+        ],
+        lines: &["CLONE_NEWUSER", "/proc/self/setgroups", "/proc/self/uid_map", "geteuid()"],
+        observe: without_root,
+    },
+    Check {
+        name: "user",
+        title: "is root inside, in a user namespace of its own",
+        from: 9,
+        until: 10,
+        man: "user_namespaces(7)",
+        hints: &[
+            "`id` inside should say 0. What does it say without a map, and why 65534?",
+            "/proc/self/uid_map and gid_map get one line each, `0 UID 1`: inside, outside, how many.",
+        ],
+        lines: &["CLONE_NEWUSER", "/proc/self/uid_map"],
+        observe: user,
+    },
+    Check {
+        name: "setgroups",
+        title: "has given up setgroups(2)",
+        from: 9,
+        until: 10,
+        man: "user_namespaces(7): \"The /proc/pid/setgroups file\"",
+        hints: &[
+            "Who may drop a group may get at files that are closed to just that group. What does the kernel want before it accepts a map of groups?",
+            "Write `deny` to /proc/self/setgroups before you write gid_map.",
+        ],
+        lines: &["/proc/self/setgroups"],
+        observe: setgroups,
+    },
+];
+
+fn read(lab: &Lab, held: &Held, file: &str) -> String {
+    fs::read_to_string(lab.proc(held.command, file)).unwrap_or_default()
+}
+
+fn without_root(lab: &Lab) -> Result<(), Failure> {
+    lab.soil();
+    let line = argv(&[&*lab.program(), "run", "sh", "-c", "id -u; id -g; hostname"]);
+    let done = lab.start_as_learner(&line)?.end()?;
+    if done.stdout == "0\n0\ncontainer\n" && done.status == Some(0) {
+        return Ok(());
+    }
+    let said = &done.stderr;
+    let denied = said.contains("Operation not permitted")
+        || said.contains("EPERM")
+        || said.contains("Permission denied");
+    let cause = if denied && said.contains("gid_map") {
+        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to /proc/self/setgroups *before* gid_map"
+            .into()
+    } else if denied && said.contains("uid_map") {
+        "EPERM: an ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before unshare(2) (afterwards it is 65534), \
+         written once, by a process in the new namespace"
+            .into()
+    } else if denied && said.contains("setgroups") {
+        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map".into()
+    } else if denied {
+        "EPERM: an ordinary user may create the other namespaces only inside a user namespace of his own: CLONE_NEWUSER in the same unshare(2), or \
+         before it"
+            .into()
+    } else if done.stdout.starts_with("65534") {
+        "65534 is the number for users that nobody has mapped: write uid_map and gid_map before the command is started".into()
+    } else {
+        done.why_not_run()
+    };
+    Err(done.wrong(
+        "started by an ordinary user (uid 1000): \"0\", \"0\", \"container\"",
+        done.summary(),
+        cause,
+    ))
+}
+
+fn user(lab: &Lab) -> Result<(), Failure> {
+    let held = lab.hold(&[""; 0], "id -u; id -g; ")?;
+    if let Err(cause) = held.apart("user", "CLONE_NEWUSER") {
+        lab.soil();
+        return Err(held.wrong(
+            "the command is in a user namespace of its own",
+            "it is in the host's",
+            &cause,
+        ));
+    }
+    let map = read(lab, &held, "uid_map");
+    let fields: Vec<&str> = map.split_whitespace().collect();
+    if held.before == "0\n0\n" && fields.len() == 3 && fields[2] == "1" {
+        held.release()?;
+        return Ok(());
+    }
+    lab.soil();
+    let cause = if held.before.starts_with("65534") || held.before.contains("\n65534") {
+        "65534 is the number for users and groups that nobody has mapped: write uid_map *and* gid_map, before the command is started"
+    } else if !held.before.starts_with("0\n0") {
+        "the map is there, but not for 0: a line is `INSIDE OUTSIDE COUNT`, so root inside is `0 UID 1`"
+    } else {
+        "more than one user is mapped: the workshop's container has one, `0 UID 1`"
+    };
+    let got =
+        format!("id says {}, and uid_map is {}", quoted_lines(&held.before), quoted_lines(&map));
+    Err(held.wrong("id says 0, and uid_map has one line for one user", &got, cause))
+}
+
+fn quoted_lines(text: &str) -> String {
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(" and ")
+}
+
+fn setgroups(lab: &Lab) -> Result<(), Failure> {
+    let held = lab.hold(&[""; 0], "")?;
+    if let Err(cause) = held.apart("user", "CLONE_NEWUSER") {
+        lab.soil();
+        return Err(held.wrong(
+            "the command is in a user namespace of its own",
+            "it is in the host's",
+            &cause,
+        ));
+    }
+    let state = read(lab, &held, "setgroups");
+    if state.trim() == "deny" {
+        held.release()?;
+        return Ok(());
+    }
+    lab.soil();
+    let cause = "root may write gid_map without it, but an ordinary user may not (EPERM): write \"deny\" to /proc/self/setgroups before gid_map";
+    Err(held.wrong(
+        "/proc/self/setgroups says \"deny\"",
+        &format!("it says {:?}", state.trim()),
+        cause,
+    ))
+}
