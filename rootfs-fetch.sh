@@ -344,16 +344,15 @@ with_curl() {
 }
 
 with_wget() {
-    set -- -T "$CONNECT_SECONDS" -O "$2" "$1"
-    if [ ! -t 2 ]; then set -- -nv "$@"; fi
+    quiet=-q
     case $(wget --help 2>&1) in
-    *--tries*) set -- --tries=1 "$@" ;;
-    *) if [ ! -t 2 ]; then # busybox has no -nv
-        shift
-        set -- -q "$@"
-    fi ;;
+    *--show-progress*) # GNU's: it would try again 20 times
+        if [ -t 2 ]; then quiet='-q --show-progress'; else quiet=-nv; fi
+        quiet="$quiet --tries=1"
+        ;;
     esac
-    "$runner" wget "$@"
+    # shellcheck disable=SC2086 # several options
+    "$runner" wget $quiet -T "$CONNECT_SECONDS" -O "$2" "$1"
 }
 
 # Downloads $1 to $2. Fails, with the reason in `failure`, if the mirror could not be reached.
