@@ -54,12 +54,12 @@ free_mib() {
 }
 
 check_disk() {
-    if [ -d target/debug/deps ]; then return; fi # it was built here before
-    mkdir -p target
-    for folder in /usr target; do
+    if [ -d target/debug ] || [ -d "$OWN_DISK/target/debug" ]; then return; fi # it was built here before
+    if on_shared_folder; then here=/var/lib; else here=.; fi
+    for folder in /usr "$here"; do
         free=$(free_mib "$folder")
-        [ "$free" -ge "$WANTED_MIB" ] ||
-            fail "$folder has $free MiB free, and $WANTED_MIB are needed: make room, or give the machine a larger disk"
+        [ "$free" -ge "$WANTED_MIB" ] || fail "the disk of $folder has $free MiB free, and $WANTED_MIB are needed:" \
+            "make room, or give the machine a larger disk"
     done
 }
 
@@ -75,11 +75,11 @@ on_shared_folder() {
 # the guide. (A mount lasts until the next boot; then this script puts it there again.)
 mount_own_folders() {
     on_shared_folder || return 0
+    as_root install -d -o "$(id -u)" -g "$(id -g)" "$OWN_DISK" "$OWN_DISK/target"
+    ROOTFS=$OWN_DISK/rootfs ./rootfs-fetch.sh # now, as it cannot replace a mount point
     for name in target rootfs; do
         if mountpoint -q "$name"; then continue; fi
         say "Mounting $OWN_DISK/$name on $name, as this folder is shared with the host"
-        as_root mkdir -p "$OWN_DISK/$name"
-        as_root chown "$(id -u):$(id -g)" "$OWN_DISK/$name"
         mkdir -p "$name"
         as_root mount --bind "$OWN_DISK/$name" "$name"
     done
@@ -171,11 +171,11 @@ main() {
     cd "$(dirname "$0")/.."
     drop_sudo "$@"
     check_distribution
-    mount_own_folders
     check_disk
     # shellcheck disable=SC2086 # a list of names
     install_packages $PACKAGES
     install_rust
+    mount_own_folders
     ./rootfs-fetch.sh
     build_everything
     [ "${1-}" != --login-here ] || login_here

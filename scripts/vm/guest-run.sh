@@ -1,0 +1,69 @@
+#!/bin/sh
+# Inside the test machine, as root, for vm-test.sh: all tests as an ordinary user and with sudo, then the checks of what
+# only this machine has, then whether anything was left behind.
+#
+# Usage: guest-run.sh REPOSITORY ROOTFS
+# Exit status: 0 if all went well, else 1; each failure has a line that begins with FAILED.
+set -u
+
+# The learner gets to the repository wherever it lies, be it below /root.
+open_the_way() {
+    folder=$root
+    while [ "$folder" != / ]; do
+        folder=$(dirname "$folder")
+        chmod a+x "$folder"
+    done
+}
+
+# What could be left behind. (systemd's own cgroups come and go with sessions.)
+state() {
+    hostname
+    cut -d ' ' -f 5- /proc/self/mountinfo | grep -v '^/run/user/0 '
+    find /sys/fs/cgroup -type d | grep -E 'step|container|classroom|leaf'
+    pgrep --list-name '^(step|sleep|unshare|my-con)' | cut -d ' ' -f 2
+    find /tmp /var/tmp -mindepth 1 -maxdepth 1 -not -name 'systemd-private-*'
+}
+
+# With the environment that .cargo/config.toml gives a test, in the folder where cargo starts it.
+run_tests() {
+    export CI=true INSTA_UPDATE=no INSTA_WORKSPACE_ROOT="$root" ROOTFS="$rootfs"
+    failed=0 run=0
+    for program in "$root"/target/*/deps/step*; do
+        name=${program##*/}
+        name=${name%-*}
+        echo "--- $name as $(id -un)"
+        if ! cd "$root/steps/$name" || ! "$program"; then
+            failed=1
+            echo "FAILED: $name as $(id -un)"
+        fi
+        run=$((run + 1))
+    done
+    [ "$run" -ge 10 ] && [ "$failed" = 0 ]
+}
+
+as_learner() {
+    runuser --login learner --command "$* sh '$0' --tests '$root' '$rootfs'"
+}
+
+main() {
+    status=0
+    open_the_way
+    state >/run/before
+    as_learner || status=1
+    as_learner sudo || status=1
+    sh "$root/scripts/vm/guest-checks.sh" "$root" "$rootfs" || status=1
+    state >/run/after
+    diff /run/before /run/after || {
+        status=1
+        echo "FAILED: something was left behind, see the lines with > above"
+    }
+    exit $status
+}
+
+if [ "$1" = --tests ]; then
+    root=$2 rootfs=$3
+    run_tests
+else
+    root=$1 rootfs=$2
+    main
+fi
