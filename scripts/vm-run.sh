@@ -5,7 +5,7 @@
 # Usage: scripts/vm-run.sh IMAGE JOB.tar [SECONDS]
 # The tar is unpacked over the root directory of the machine, and its /job/run is run as root, by sh.
 # What that prints comes out on stdout. Exit status: the job's; 125 if the machine gave none, be it that it hung (after
-# SECONDS, default 300) or broke; then its console is shown on stderr.
+# SECONDS, default 600) or broke; then its console is shown on stderr.
 set -eu
 
 fail() {
@@ -58,7 +58,7 @@ clean_up() {
 
 main() {
     [ $# -ge 2 ] || fail "usage: vm-run.sh IMAGE JOB.tar [SECONDS]"
-    image=$1 job=$2 seconds=${3:-300}
+    image=$1 job=$2 seconds=${3:-600}
     work=$(mktemp -d)
     machine="" status=""
     trap clean_up EXIT
