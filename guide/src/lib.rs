@@ -18,9 +18,12 @@
 //! Beyond the blocks: every hunk of every step is shown exactly once, no `console`, `diff` or `rust` block stands
 //! outside a marker, links and their anchors exist, and so do the man pages that are named (`unshare(2)`).
 
+pub mod built;
 pub mod check;
 pub mod document;
+pub mod normal;
 pub mod quote;
+pub mod session;
 pub mod steps;
 
 use std::fmt;
@@ -30,9 +33,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use built::Built;
 use document::Block;
 use document::Document;
 use document::Kind;
+use session::Stage;
 use steps::Steps;
 
 /// What to do, with which guide.
@@ -45,6 +50,8 @@ pub struct Task {
     pub check: bool,
     /// Only the blocks of the chapter with this number.
     pub chapter: Option<u32>,
+    /// A folder with the programs that sessions run; without it, cargo builds them.
+    pub built: Option<PathBuf>,
 }
 
 /// Something that is wrong, and where.
@@ -103,6 +110,7 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let steps = Steps::find(&task.root)?;
+    let built = task.built.clone().map_or_else(Built::default, Built::here);
     let mut report = Report::default();
     let document = Document::parse(&text, &mut report.problems);
     if !report.problems.is_empty() {
@@ -116,7 +124,7 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         }
         report.blocks += 1;
         let old = &document.lines[block.body.clone()];
-        match generate(task, &steps, &document, block) {
+        match generate(task, &steps, &built, &document, block) {
             Ok(Text::Lines(new)) if new == old => {}
             Ok(Text::Lines(new)) if task.check => {
                 report.problems.push(block.problem(&stale(block, old, &new)));
@@ -146,6 +154,7 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
 fn generate(
     task: &Task,
     steps: &Steps,
+    built: &Built,
     document: &Document,
     block: &Block,
 ) -> anyhow::Result<Text> {
@@ -155,8 +164,9 @@ fn generate(
         Kind::Solution { step, name } => quote::solution(&task.root, steps, *step, name)?,
         Kind::Table => quote::table(steps)?,
         Kind::Schedule => quote::schedule(document)?,
-        Kind::Session { .. } => {
-            return Ok(Text::Keep { why: "sessions are not run yet".into(), grave: false });
+        Kind::Session { step, words } => {
+            let stage = Stage { root: &task.root, steps, built };
+            return stage.play(*step, words, &document.lines[block.body.clone()]);
         }
     };
     Ok(Text::Lines(lines))

@@ -17,6 +17,9 @@ struct Cli {
     /// Only the chapter with this number
     #[arg(long, value_name = "N")]
     chapter: Option<u32>,
+    /// Take the programs for sessions from this folder, instead of building them
+    #[arg(long, value_name = "DIR")]
+    built: Option<PathBuf>,
     /// The guide, relative to the repository
     #[arg(default_value = "workshop.md")]
     file: PathBuf,
@@ -25,7 +28,13 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let task = guide::Task { root, file: cli.file, check: cli.check, chapter: cli.chapter };
+    let task = guide::Task {
+        root,
+        file: cli.file,
+        check: cli.check,
+        chapter: cli.chapter,
+        built: cli.built,
+    };
     let report = match guide::run(&task) {
         Ok(report) => report,
         Err(err) => {

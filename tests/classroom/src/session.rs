@@ -5,9 +5,10 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -178,6 +179,29 @@ impl Session {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
+    /// Takes in what comes within `wait`, and returns whether anything came: for whoever waits for
+    /// something else than [`wait_for`](Session::wait_for) knows.
+    pub fn poll(&mut self, wait: Duration) -> bool {
+        let event = self.events.recv_timeout(wait);
+        event.map(|event| self.take(event)).is_ok()
+    }
+
+    /// All of stdout so far, also what [`wait_for`](Session::wait_for) has returned.
+    pub fn stdout(&self) -> &[u8] {
+        &self.stdout
+    }
+
+    /// Whether the process that was started has ended.
+    pub fn ended(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// The file of the terminal, `/dev/pts/3`, if this session has one.
+    pub fn terminal(&self) -> Option<PathBuf> {
+        let fd = self.terminal.as_ref()?.as_raw_fd();
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
+    }
+
     /// To a shell that reads its commands from a pipe: sends a command, returns what it prints.
     ///
     /// # Panics
@@ -237,19 +261,25 @@ impl Session {
     #[track_caller]
     fn next(&mut self, end: Instant, awaited: &str) {
         match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Event::Out(bytes)) => self.stdout.extend(bytes),
-            Ok(Event::Err(bytes)) => self.stderr.extend(bytes),
-            Ok(Event::Closed) => self.open -= 1,
-            Ok(Event::Ended(status)) => {
-                self.status = Some(status);
-                self.terminal = None; // now only what the command left behind holds it
-            }
+            Ok(event) => self.take(event),
             Err(why) => {
                 let why = match why {
                     RecvTimeoutError::Timeout => format!("{} seconds passed", DEADLINE.as_secs()),
                     RecvTimeoutError::Disconnected => "it ended".to_string(),
                 };
                 panic!("waited for {awaited} of {}, but {why}\n{}", self.name, self.so_far());
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Out(bytes) => self.stdout.extend(bytes),
+            Event::Err(bytes) => self.stderr.extend(bytes),
+            Event::Closed => self.open -= 1,
+            Event::Ended(status) => {
+                self.status = Some(status);
+                self.terminal = None; // now only what the command left behind holds it
             }
         }
     }

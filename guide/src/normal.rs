@@ -1,0 +1,223 @@
+//! What differs from run to run, and from machine to machine, becomes what a reader would see just as well: another
+//! time of day, another number of a namespace. The widths stay, and what was equal stays equal.
+//!
+//! The numbers of processes need nothing: the classroom host counts from 4711.
+
+use std::collections::BTreeMap;
+
+use regex::Captures;
+use regex::Regex;
+
+/// What has been given another name in this session, and that name.
+pub struct Normal {
+    /// The host's own namespaces: those of an ordinary machine have these numbers.
+    namespaces: Names,
+    terminals: Names,
+    cgroups: Names,
+    keys: Names,
+    hardware: Names,
+    local: Names,
+    /// Whether a fork bomb has met its limit.
+    flooded: bool,
+}
+
+/// Names by the order in which they are met.
+struct Names {
+    known: BTreeMap<String, String>,
+    new: fn(usize) -> String,
+    count: usize,
+}
+
+impl Names {
+    fn new(new: fn(usize) -> String) -> Names {
+        Names { known: BTreeMap::new(), new, count: 0 }
+    }
+
+    fn get(&mut self, name: &str) -> String {
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
+        }
+        let new = (self.new)(self.count);
+        self.count += 1;
+        self.known.insert(name.to_string(), new.clone());
+        new
+    }
+}
+
+/// The namespaces of a machine's first process, on the usual kernel.
+const INITIAL: &[(&str, &str)] = &[
+    ("time", "4026531834"),
+    ("cgroup", "4026531835"),
+    ("pid", "4026531836"),
+    ("user", "4026531837"),
+    ("uts", "4026531838"),
+    ("ipc", "4026531839"),
+    ("net", "4026531840"),
+    ("mnt", "4026531841"),
+];
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the expression is well-formed")
+}
+
+/// What makes a terminal a terminal: colours, cursors, carriage returns.
+pub fn plain(text: &str) -> String {
+    let escapes = regex(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[()][A-Z0-9]|[\r\x07]");
+    escapes.replace_all(text, "").into_owned()
+}
+
+/// What the processes of a fork bomb say, all at the same time, when they have met the limit.
+const FLOOD: &str = "can't fork: Resource temporarily unavailable";
+
+/// Without the flood of a fork bomb, in which prompts drown.
+pub fn without_flood(text: &str) -> String {
+    let flood = regex(&format!(r"(\w*: ?)*{FLOOD}\n*|^(\w*: )+$|\[\d+\][+-]? +Done .*\n"));
+    if text.matches(FLOOD).count() > 1 {
+        flood.replace_all(text, "").into_owned()
+    } else {
+        text.to_string()
+    }
+}
+
+impl Normal {
+    /// `namespace` tells the number of a namespace of the host's first process: `uts` → 4026532300.
+    pub fn new(namespace: impl Fn(&str) -> Option<String>) -> Normal {
+        let mut normal = Normal {
+            namespaces: Names::new(|count| (4026532281 + count as u64).to_string()),
+            terminals: Names::new(|count| count.to_string()),
+            cgroups: Names::new(|count| format!("{}214365879", 1_763_892_000 + 60 * count)),
+            keys: Names::new(|count| {
+                format!("0x{:08x}", 0x3c6e_f372_u32.wrapping_mul(2 * count as u32 + 1))
+            }),
+            hardware: Names::new(|count| format!("02:42:ac:11:00:{:02x}", count + 2)),
+            local: Names::new(|count| format!("fe80::42:acff:fe11:{:x}", count + 2)),
+            flooded: false,
+        };
+        for (kind, usual) in INITIAL {
+            if let Some(number) = namespace(kind) {
+                normal.namespaces.known.insert(number, usual.to_string());
+            }
+        }
+        normal
+    }
+
+    /// Makes a terminal (`/dev/pts/7`) known: the first is pts/0, the second pts/1.
+    pub fn terminal(&mut self, file: &str) {
+        self.terminals.get(file.trim_start_matches("/dev/pts/"));
+    }
+
+    /// What a command has printed. On the host itself, what is mounted in the folders that it borrows from the machine
+    /// is left out.
+    pub fn output(&mut self, text: &str, inside: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.flooded || text.matches(FLOOD).count() > 1 {
+            // How much comes before the next command is chance: the first line stands for all.
+            if !self.flooded {
+                lines.extend([format!("sh: {FLOOD}"), "…".to_string()]);
+            }
+            self.flooded = true;
+            if inside {
+                return lines;
+            }
+        }
+        let mut tunnel = false;
+        for line in text.lines() {
+            // The kernel puts these into every network namespace, if their modules are loaded.
+            let fallback =
+                r"^\d+: (tunl0|gre0|gretap0|erspan0|ip_vti0|ip6_vti0|sit0|ip6tnl0|ip6gre0)@";
+            tunnel = regex(fallback).is_match(line) || tunnel && line.starts_with(' ');
+            if tunnel {
+                continue;
+            }
+            let Some(line) = mount(line, inside) else { continue };
+            lines.push(self.line(&line).trim_end().to_string());
+        }
+        lines
+    }
+
+    fn line(&mut self, line: &str) -> String {
+        let months = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec";
+        let mut text = line.to_string();
+        let mut fixed =
+            |pattern: &str, by: &str| text = regex(pattern).replace_all(&text, by).into_owned();
+        fixed(
+            &format!(
+                r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ({months}) [ \d]\d \d\d:\d\d:\d\d (\w+) \d{{4}}\b"
+            ),
+            "Tue Nov  3 10:15:00 UTC 2026",
+        );
+        fixed(&format!(r"\b({months}) [ \d]\d \d\d:\d\d\b"), "Nov  3 10:15");
+        fixed(
+            r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9} [+-]\d{4}",
+            "2026-11-03 10:15:00.000000000 +0000",
+        );
+        fixed(r"\b20\d\d-\d\d-\d\d \d\d:\d\d\b", "2026-11-03 10:15");
+        // ps -f: the share of the processor, and the time of the start.
+        fixed(r"^(\S+ +\d+ +\d+ ) *\d+ (\d\d:\d\d )", "$1 0 $2");
+        fixed(r"(^|\s)\d\d:\d\d(\s|$)", "${1}10:15${2}");
+        fixed(r"\b00:00:0\d\b", "00:00:00");
+        fixed(r"\btime=\d+\.\d+ ms", "time=0.050 ms");
+        fixed(r"\btime=\d+ ms", "time=0.050 ms");
+        fixed(r", time \d+ms$", ", time 1000ms");
+        fixed(r"= [\d.]+/[\d.]+/[\d.]+/[\d.]+ ms$", "= 0.050/0.050/0.050/0.000 ms");
+        fixed(r"= [\d.]+/[\d.]+/[\d.]+ ms$", "= 0.050/0.050/0.050 ms");
+        let namespaces = regex(r"\b4026\d{6}\b");
+        let text = namespaces.replace_all(&text, |found: &Captures| self.namespaces.get(&found[0]));
+        let terminal = regex(r"\bpts/(\d+)\b");
+        let text = terminal.replace_all(&text, |found: &Captures| {
+            let known = self.terminals.known.get(&found[1]);
+            format!("pts/{}", known.map_or(&found[1], |known| known))
+        });
+        let cgroup = regex(r"\b(step10-\d+-)(\d{19})\b");
+        let text = cgroup.replace_all(&text, |found: &Captures| {
+            format!("{}{}", &found[1], self.cgroups.get(&found[2]))
+        });
+        let key = regex(r"^0x[0-9a-f]{8}\b");
+        let text = key.replace_all(&text, |found: &Captures| match &found[0] {
+            "0x00000000" => found[0].to_string(),
+            key => self.keys.get(key),
+        });
+        let ethernet = regex(r"\blink/ether ([0-9a-f:]{17})");
+        let text = ethernet.replace_all(&text, |found: &Captures| {
+            format!("link/ether {}", self.hardware.get(&found[1]))
+        });
+        let local = regex(r"\bfe80::[0-9a-f:]+");
+        let text = local.replace_all(&text, |found: &Captures| self.local.get(&found[0]));
+        text.into_owned()
+    }
+}
+
+/// A line of `mount` or of /proc/mounts, with the options that do not depend on the machine; none if it is about a folder
+/// that the host borrows. Other lines stay.
+fn mount(line: &str, inside: bool) -> Option<String> {
+    let (by_mount, by_proc) = (
+        regex(r"^(\S+) on (/\S*) type (\S+) \((\S+)\)$"),
+        regex(r"^(\S+) (/\S*) (\S+) (\S+) 0 0$"),
+    );
+    let Some(found) = by_mount.captures(line).or_else(|| by_proc.captures(line)) else {
+        return Some(line.to_string());
+    };
+    let (source, place, kind) = (&found[1], &found[2], &found[3]);
+    let borrowed = classroom::normal::BORROWED.iter().any(|folder| {
+        place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if borrowed && !inside {
+        return None;
+    }
+    let keep = ["ro", "rw", "nosuid", "nodev", "noexec", "relatime", "noatime"];
+    let mut options: Vec<&str> =
+        found[4].split(',').filter(|option| keep.contains(option)).collect();
+    let (mut source, mut kind) = (source, kind);
+    // A device file is mounted from the machine's /dev, whatever that is there.
+    if place.starts_with("/dev/") && kind.ends_with("tmpfs") {
+        (source, kind) = ("devtmpfs", "devtmpfs");
+        options.truncate(1);
+        options.push("nosuid");
+    }
+    let options = options.join(",");
+    Some(if by_mount.is_match(line) {
+        format!("{source} on {place} type {kind} ({options})")
+    } else {
+        format!("{source} {place} {kind} {options} 0 0")
+    })
+}
