@@ -276,6 +276,8 @@ fn exec_10_enters_a_running_container() {
     let joined = if cgroups.v2 { "0::/\n" } else { ":pids:/\n" };
     assert!(cgroup.contains(joined), "{cgroup}");
     assert_eq!(run(&solution, "./run.me exec 999999 true"), "[125]");
+    shell.close();
+    assert_eq!(shell.finish().status, 0);
 }
 
 #[test]
@@ -287,6 +289,8 @@ fn memory_high_10_is_set_or_refused() {
             Session::start(&mut solution.command(["./run.me", "run", "--memory-high=50m", "sh"]));
         shell.ask("echo ready");
         assert_eq!(run(&solution, "cat /sys/fs/cgroup/step10-*/memory.high"), "52428800\n[0]");
+        shell.close();
+        assert_eq!(shell.finish().status, 0);
     } else {
         let refused = solution.run("./run.me run --memory-high=50m echo started");
         assert_eq!((refused.status, refused.stdout.as_str()), (125, ""));
