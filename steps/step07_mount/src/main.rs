@@ -83,9 +83,9 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     // A copy of a shared mount, as systemd makes them, still passes on what is mounted on it.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
-    // pivot_root(2) wants a mount: the directory, mounted on itself.
-    mount(Some(&args.rootfs), &args.rootfs, NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
-        .and_then(|()| chdir(&args.rootfs))
+    // pivot_root(2) wants a mount: the directory, mounted over "/". The way onto it is "..".
+    mount(Some(&args.rootfs), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
+        .and_then(|()| chdir("/.."))
         .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     // mount(2) would follow a symbolic link, and cover something else.
