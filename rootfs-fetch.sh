@@ -483,7 +483,7 @@ from_host() {
 tell_borrowed() {
     if [ -n "$1" ]; then warn "$1"; fi
     warn "$rootfs is borrowed: it has this machine's own shell and tools, not Alpine's"
-    if [ -n "$missing" ]; then warn "not found on this machine, so not in it:$missing (Debian has most of them in procps and iproute2)"; fi
+    if [ -n "$missing" ]; then warn "not found on this machine, so not in it:$missing"; fi
     warn "to have Alpine later: ./rootfs-fetch.sh --force"
 }
 
