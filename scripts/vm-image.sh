@@ -4,7 +4,8 @@
 #
 # Usage: scripts/vm-image.sh [PACKAGE]...   (packages that this image has beyond the usual ones)
 # It prints the folder with kernel, initrd and root.img on stdout, and what goes on on stderr.
-# Environment: VM_CACHE, the folder for images (default: ~/.cache/container-workshop).
+# Environment: VM_CACHE, the folder for images (default: ~/.cache/container-workshop); VM_HOOK, a script that mmdebstrap
+# calls with the folder of the new image, to do more to it.
 set -eu
 
 SUITE=trixie
@@ -31,7 +32,7 @@ as_mapped_root() {
 # The recipe, and what was asked for, name the image: one that was changed is another image. A new month brings the
 # month's updates.
 image_name() {
-    printf '%s %s %s' "$SUITE" "$(date +%Y-%m)" "$*" | cat - "$here/vm-image.sh" "$here/vm/customize.sh" "$here"/vm/workshop-job* | sha256sum | cut -c 1-16
+    printf '%s %s %s' "$SUITE" "$(date +%Y-%m)" "$*" | cat - "$here/vm-image.sh" "$here/vm/customize.sh" "$here"/vm/workshop-job* ${VM_HOOK:+"$VM_HOOK"} | sha256sum | cut -c 1-16
 }
 
 # shellcheck disable=SC2016 # $1 is for mmdebstrap's shell
@@ -43,6 +44,7 @@ bootstrap() {
         --customize-hook="copy-in '$here/vm/workshop-job' /usr/local/sbin" \
         --customize-hook="copy-in '$here/vm/customize.sh' /root" \
         --customize-hook='chroot "$1" sh /root/customize.sh' \
+        ${VM_HOOK:+--customize-hook="$VM_HOOK"} \
         --customize-hook="download /boot/kernel '$partial/kernel'" \
         --customize-hook="download /boot/initrd '$partial/initrd'" \
         "$SUITE" "$partial/root.tar"
