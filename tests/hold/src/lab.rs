@@ -1,0 +1,436 @@
+//! Where one case meets one runner.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use classroom::{Cgroups, Host, Output, Session, Setup, need, output};
+
+use crate::{Failure, Outcome, hold, not_applicable};
+
+/// What starts containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// `step10_cgroups`, `bwrap`, …
+    pub name: String,
+    kind: Kind,
+    program: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Step(u8),
+    Bubblewrap,
+    /// crun and runc have the same command line, and both read an OCI bundle.
+    Oci,
+}
+
+/// The other runners, as Debian packages them.
+pub const OTHERS: &[&str] = &["bwrap", "crun", "runc"];
+
+impl Runner {
+    /// A step of the workshop, by its number or name, or one of [`OTHERS`]. A step is built first.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`] if it is not installed, or does not build.
+    pub fn find(name: &str) -> Result<Runner, Failure> {
+        let missing = |why| Failure::Missing(why, false);
+        if OTHERS.contains(&name) {
+            let kind = if name == "bwrap" { Kind::Bubblewrap } else { Kind::Oci };
+            let dirs = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+            let program = dirs.iter().map(|dir| Path::new(dir).join(name)).find(|p| p.exists());
+            let program = program.ok_or_else(|| missing(format!("{name} is not installed")))?;
+            return Ok(Runner { name: name.to_string(), kind, program });
+        }
+        let steps = fs::read_dir(classroom::repository().join("steps"));
+        let steps = steps.map_err(|err| missing(format!("cannot read steps/: {err}")))?;
+        let mut names = steps.flatten().map(|entry| entry.file_name());
+        let prefix = name.parse().map_or(name.to_string(), |number: u8| format!("step{number:02}"));
+        let step = names.find(|step| step.to_string_lossy().starts_with(&prefix));
+        let step = step.ok_or_else(|| missing(format!("there is no runner {name:?}")))?;
+        let name = step.to_string_lossy().into_owned();
+        let number = name[4..6].parse().map_err(|_| missing(format!("{name} has no number")))?;
+        Ok(Runner { program: build(&name)?, name, kind: Kind::Step(number) })
+    }
+
+    /// The number of a step.
+    pub fn step(&self) -> Option<u8> {
+        if let Kind::Step(number) = self.kind { Some(number) } else { None }
+    }
+}
+
+/// Builds a step with cargo, and says where the program is. (cargo builds the programs of a package
+/// for that package's tests only.)
+fn build(name: &str) -> Result<PathBuf, Failure> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _lock = ONE_AT_A_TIME.lock();
+    let missing = |why| Failure::Missing(why, false);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(classroom::repository());
+    build.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--package", name]);
+    let built = build.output().map_err(|err| missing(format!("cannot run {build:?}: {err}")))?;
+    let messages = String::from_utf8_lossy(&built.stdout);
+    let program = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message["executable"].as_str()?))
+    });
+    program.filter(|_| built.status.success()).ok_or_else(|| {
+        missing(format!("cannot build {name}: {}", String::from_utf8_lossy(&built.stderr)))
+    })
+}
+
+/// The options of one container.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The root file system on the host; `rootfs` if `None`.
+    pub rootfs: Option<OsString>,
+    /// At most this many processes; 20 is a step's default.
+    pub pids: Option<u64>,
+    /// At most this much memory, in bytes.
+    pub memory: Option<u64>,
+    /// At most the time of this many CPUs.
+    pub cpus: Option<f64>,
+}
+
+impl Options {
+    /// With another root file system.
+    pub fn rootfs(path: impl AsRef<OsStr>) -> Options {
+        Options { rootfs: Some(path.as_ref().to_os_string()), ..Options::default() }
+    }
+
+    fn limited(&self) -> bool {
+        self.pids.is_some() || self.memory.is_some() || self.cpus.is_some()
+    }
+}
+
+/// A classroom host with one runner on it.
+pub struct Lab {
+    /// The host. (It is dropped before the cgroups, which only then are empty.)
+    pub host: Host,
+    /// The host's own cgroups, where the runner makes some.
+    pub cgroups: Option<Cgroups>,
+    /// What is tried.
+    pub runner: Runner,
+    processes: Vec<(u32, String)>,
+    mounts: RefCell<String>,
+    cgroups_may_stay: Cell<bool>,
+    named: RefCell<Vec<String>>,
+}
+
+impl Lab {
+    /// A fresh host, with a copy of the runner in /workshop.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`] if this machine does not let this user make one.
+    pub fn new(runner: &Runner) -> Result<Lab, Failure> {
+        let missing =
+            |missing: classroom::Missing| Failure::Missing(missing.why, missing.by_nature);
+        let needs_root = !matches!(runner.kind, Kind::Step(..=9) | Kind::Bubblewrap);
+        if needs_root {
+            need::root().map_err(missing)?;
+        }
+        let host = Setup::new(&runner.program).name(&runner.name).start().map_err(missing)?;
+        let cgroups = if needs_root { Some(Cgroups::on(&host).map_err(missing)?) } else { None };
+        let processes = host.processes();
+        let mounts = RefCell::new(host.read("/proc/1/mountinfo"));
+        let cgroups_may_stay = Cell::new(false);
+        let (runner, named) = (runner.clone(), RefCell::default());
+        Ok(Lab { host, cgroups, runner, processes, mounts, cgroups_may_stay, named })
+    }
+
+    /// For cases on the command line of the steps.
+    ///
+    /// # Errors
+    /// [`Failure::NotApplicable`] for other runners.
+    pub fn only_steps(&self) -> Outcome {
+        match self.runner.kind {
+            Kind::Step(_) => Ok(()),
+            _ => not_applicable("the steps' own command line"),
+        }
+    }
+
+    /// For cases that a bundle (config.json) cannot express.
+    ///
+    /// # Errors
+    /// [`Failure::NotApplicable`] for crun and runc.
+    pub fn not_oci(&self, why: &str) -> Outcome {
+        if self.runner.kind == Kind::Oci { not_applicable(why) } else { Ok(()) }
+    }
+
+    /// The runner's path on the host.
+    pub fn program(&self) -> String {
+        format!("/workshop/{}", self.runner.name)
+    }
+
+    /// The command line, on the host, of `command` in a container.
+    pub fn argv<S: AsRef<OsStr>>(&self, command: &[S]) -> Vec<OsString> {
+        self.with(&Options::default(), command).unwrap_or_default()
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// [`Failure::NotApplicable`] if this runner has none of the kind.
+    pub fn with<S: AsRef<OsStr>>(
+        &self,
+        options: &Options,
+        command: &[S],
+    ) -> Result<Vec<OsString>, Failure> {
+        let mut argv = vec![OsString::from(self.program())];
+        let rootfs = options.rootfs.clone().unwrap_or_else(|| "rootfs".into());
+        match self.runner.kind {
+            Kind::Step(number) => {
+                argv.push("run".into());
+                if options.rootfs.is_some() {
+                    argv.extend(["--rootfs".into(), rootfs]);
+                }
+                if number < 10 && options.limited() {
+                    return not_applicable("no limits");
+                }
+                let limits = [
+                    ("--pids-limit", options.pids.map(|n| n.to_string())),
+                    ("--memory", options.memory.map(|n| n.to_string())),
+                    ("--cpus", options.cpus.map(|n| n.to_string())),
+                ];
+                for (name, value) in limits {
+                    argv.extend(value.into_iter().flat_map(|v| [name.into(), v.into()]));
+                }
+            }
+            Kind::Bubblewrap => {
+                if options.limited() {
+                    return not_applicable("no limits");
+                }
+                argv.extend(["--bind".into(), rootfs, "/".into()]);
+                let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+                let rest = ["--proc", "/proc", "--dev", "/dev", "--unshare-all", "--unshare-user"];
+                argv.extend(rest.map(OsString::from));
+                let rest = ["--uid", "0", "--gid", "0", "--hostname", "container", "--chdir", "/"];
+                argv.extend(rest.map(OsString::from));
+                let rest = ["--die-with-parent", "--clearenv", "--setenv", "PATH", path, "--"];
+                argv.extend(rest.map(OsString::from));
+            }
+            Kind::Oci => return self.bundle(&rootfs, options, command),
+        }
+        argv.extend(command.iter().map(|arg| arg.as_ref().to_os_string()));
+        Ok(argv)
+    }
+
+    /// What `crun spec` or `runc spec` writes, with the command, the root (writable) and the limits
+    /// put in.
+    fn bundle<S: AsRef<OsStr>>(
+        &self,
+        rootfs: &OsStr,
+        options: &Options,
+        command: &[S],
+    ) -> Result<Vec<OsString>, Failure> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hold-{}-{count}", std::process::id());
+        let bundle = format!("/workshop/bundles/{name}");
+        let program = self.program();
+        let spec = self.host.run(&format!("mkdir -p {bundle}; cd {bundle}; {program} spec; pwd"));
+        hold(spec.stdout.ends_with(&format!("{bundle}\n")), || spec.stderr)?;
+        let file = self.host.path(&bundle).join("config.json");
+        let text = fs::read_to_string(&file).map_err(|err| Failure::NotHeld(err.to_string()))?;
+        let mut config: serde_json::Value =
+            serde_json::from_str(&text).map_err(|err| Failure::NotHeld(err.to_string()))?;
+        let Some(rootfs) = rootfs.to_str() else {
+            return not_applicable("JSON has no bytes");
+        };
+        let rootfs = Path::new("/workshop").join(rootfs);
+        let args: Option<Vec<&str>> = command.iter().map(|arg| arg.as_ref().to_str()).collect();
+        let Some(args) = args else { return not_applicable("JSON has no bytes") };
+        config["process"]["terminal"] = false.into();
+        config["process"]["args"] = args.into();
+        config["root"] = serde_json::json!({"path": rootfs, "readonly": false});
+        config["hostname"] = "container".into();
+        config["linux"]["cgroupsPath"] = format!("/{name}").into();
+        let resources = &mut config["linux"]["resources"];
+        resources["pids"]["limit"] = options.pids.unwrap_or(20).into();
+        if let Some(bytes) = options.memory {
+            resources["memory"]["limit"] = bytes.into();
+        }
+        if let Some(cpus) = options.cpus {
+            resources["cpu"]["period"] = 100_000.into();
+            resources["cpu"]["quota"] = ((cpus * 100_000.0) as u64).into();
+        }
+        fs::write(&file, config.to_string()).map_err(|err| Failure::NotHeld(err.to_string()))?;
+        self.named.borrow_mut().push(name.clone());
+        let root = format!("/tmp/{}", self.runner.name);
+        let argv = [&program, "--root", &root, "run", "--bundle", &bundle, &name];
+        Ok(argv.map(OsString::from).to_vec())
+    }
+
+    /// `sh -c script` in a container, to its end.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Output {
+        output(&mut self.host.command(self.argv(&["sh", "-c", script])))
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`with`](Lab::with).
+    #[track_caller]
+    pub fn run_with(&self, options: &Options, script: &str) -> Result<Output, Failure> {
+        Ok(output(&mut self.host.command(self.with(options, &["sh", "-c", script])?)))
+    }
+
+    /// `sh -c script` on the host, in which `"$@"` is `command` in a container.
+    #[track_caller]
+    pub fn around<S: AsRef<OsStr>>(&self, script: &str, command: &[S]) -> Output {
+        output(&mut self.host.command(around(script, self.argv(command))))
+    }
+
+    /// Starts `sh -c script` in a container, and waits until it has printed `ready`.
+    #[track_caller]
+    pub fn start(&self, script: &str) -> Running<'_> {
+        self.start_argv(self.argv(&["sh", "-c", script]))
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`with`](Lab::with).
+    #[track_caller]
+    pub fn start_with(&self, options: &Options, script: &str) -> Result<Running<'_>, Failure> {
+        Ok(self.start_argv(self.with(options, &["sh", "-c", script])?))
+    }
+
+    #[track_caller]
+    fn start_argv(&self, argv: Vec<OsString>) -> Running<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let file = format!("/workshop/pid-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let script = format!("echo $$ >{file}; exec \"$@\"");
+        let mut session = Session::start(&mut self.host.command(around(&script, argv)));
+        session.wait_for("ready\n");
+        let pid = self.host.read(&file).trim().parse().expect("a number");
+        Running { lab: self, session, pid }
+    }
+
+    /// The numbers, on the host, of the processes whose whole command line is `args`.
+    pub fn pids_of(&self, args: &str) -> Vec<u32> {
+        let all = self.host.processes();
+        all.into_iter().filter(|(_, own)| own == args).map(|(pid, _)| pid).collect()
+    }
+
+    /// For cases in which the runner is killed: its cgroup may stay behind, empty.
+    pub fn cgroups_may_stay(&self) {
+        self.cgroups_may_stay.set(true);
+    }
+
+    /// What the case itself has mounted on the host so far may stay.
+    pub fn this_is_before(&self) {
+        *self.mounts.borrow_mut() = self.host.read("/proc/1/mountinfo");
+    }
+
+    /// A root file system with all of the host in it, and so with perl for odd system calls.
+    pub fn everything(&self) -> Options {
+        self.host.run("mkdir -p /everything; mount --rbind / /everything");
+        self.this_is_before();
+        match self.runner.step() {
+            Some(step) if step < 5 => Options::default(),
+            _ => Options::rootfs("/everything"),
+        }
+    }
+
+    /// Puts a copy of this program on the host, and returns its path: see [`crate::helper`].
+    pub fn helper(&self) -> String {
+        let exe = std::env::current_exe().expect("cannot find this program");
+        fs::copy(exe, self.host.path("/workshop/helper")).expect("cannot copy this program");
+        "/workshop/helper".to_string()
+    }
+
+    /// Whether all is as before on the host: processes, mounts, cgroups.
+    ///
+    /// # Errors
+    /// [`Failure::NotHeld`] with what is left behind.
+    pub fn nothing_is_left(&self) -> Outcome {
+        // What was killed a moment ago may still be about to end.
+        let end = Instant::now() + Duration::from_secs(5);
+        while let Err(left) = self.left() {
+            if Instant::now() > end {
+                return Err(Failure::NotHeld(left));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> Result<(), String> {
+        let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
+        if let Some((_, args)) = self.host.processes().into_iter().find(new) {
+            return Err(format!("left behind: process {args:?}"));
+        }
+        let (before, mounts) = (self.mounts.borrow(), self.host.read("/proc/1/mountinfo"));
+        if let Some(mount) = mounts.lines().find(|line| !before.contains(line)) {
+            return Err(format!("left behind: mount {mount}"));
+        }
+        if let Some(mount) = before.lines().find(|line| !mounts.contains(line)) {
+            return Err(format!("gone: mount {mount}"));
+        }
+        let cgroups = self.cgroups.as_ref().map(Cgroups::list).unwrap_or_default();
+        match cgroups.first() {
+            Some(name) if !self.cgroups_may_stay.get() => {
+                Err(format!("left behind: cgroup {name}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lab {
+    /// The host's cgroups are only pids, memory and cpu. crun and runc use more of them, and what
+    /// they leave there when they are killed has a name that nobody else uses.
+    fn drop(&mut self) {
+        let names = self.named.take();
+        if names.is_empty() {
+            return;
+        }
+        for (pid, _) in self.host.processes().iter().filter(|(pid, _)| *pid > 9) {
+            self.host.run(&format!("kill -KILL {pid}"));
+        }
+        for tree in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            for dir in names.iter().map(|name| tree.path().join(name)).filter(|dir| dir.exists()) {
+                let end = Instant::now() + Duration::from_secs(5);
+                while fs::remove_dir(&dir).is_err() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+}
+
+/// `sh -c script`, in which `"$@"` is `argv`.
+pub fn around(script: &str, argv: Vec<OsString>) -> Vec<OsString> {
+    ["sh", "-c", script, "sh"].into_iter().map(OsString::from).chain(argv).collect()
+}
+
+/// A container that runs.
+pub struct Running<'a> {
+    lab: &'a Lab,
+    /// Its streams.
+    pub session: Session,
+    /// The runner's number on the host.
+    pub pid: u32,
+}
+
+impl Running<'_> {
+    /// Sends the runner a signal (`TERM`), as somebody on the host does.
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
+        self.lab.host.run(&format!("kill -{signal} {}", self.pid));
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Output {
+        self.session.finish()
+    }
+}
