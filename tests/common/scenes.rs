@@ -87,6 +87,15 @@ fn hidden_arguments(row: &str) -> String {
     from.zip(to).map_or("\0".into(), |(from, to)| row[from..=to].to_string())
 }
 
+/// Rows A6, B1: how often the program says that it runs something, and as whom.
+#[test]
+fn running() {
+    let host = require!(host());
+    let ran = run(&host, &["echo", "hello"]);
+    let stderr = normal::Pids::default().name(&ran.stderr);
+    snapshot(STEP, "running", &format!("host$ ./step run echo hello\n{stderr}{}", ran.stdout));
+}
+
 /// Rows A10, A12, A13, B2, D10, D10b, D10c, D11, E6b, E6c.
 #[test]
 fn mount() {

@@ -4,5 +4,9 @@
 mod common;
 #[path = "../common/scenes.rs"]
 mod scenes;
+#[path = "../common/since01.rs"]
+mod since01;
+#[path = "../common/since04.rs"]
+mod since04;
 
 const STEP: &str = "step07_mount";

@@ -238,6 +238,15 @@ impl Session {
         if self.terminal.take().is_none() {
             self.close();
         }
+        self.ended()
+    }
+
+    /// As [`finish`](Session::finish), but its input stays open: it has to end for another reason.
+    ///
+    /// # Panics
+    /// If that does not happen before the deadline.
+    #[track_caller]
+    pub fn ended(&mut self) -> Output {
         let end = Instant::now() + DEADLINE;
         while self.status.is_none() || self.open > 0 {
             self.next(end, "its end");
