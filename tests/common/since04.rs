@@ -30,7 +30,7 @@ fn a_signal_to_the_runner_ends_the_container() {
         session.send("up\n");
         session.wait_for("up\n");
         host.run(&format!("kill -{signal} {}", runner(&mut session)));
-        assert_eq!(session.ended().status, status, "after {signal}");
+        assert_eq!(session.outcome().status, status, "after {signal}");
         assert_eq!(before, traces(&host), "after {signal}");
     }
 }
@@ -42,7 +42,7 @@ fn the_command_may_handle_sigterm() {
     let mut session = start(&host, &["sh", "-c", script]);
     session.wait_for("up\n");
     host.run(&format!("kill -TERM {}", runner(&mut session)));
-    let end = session.ended();
+    let end = session.outcome();
     assert_eq!((end.stdout.as_str(), end.status), ("up\nbye\n", 7));
 }
 
@@ -73,7 +73,7 @@ fn when_the_runner_is_killed_the_container_dies() {
     session.wait_for("up\n");
     assert!(host.processes().len() > 3);
     host.run(&format!("kill -KILL {}", runner(&mut session)));
-    assert_eq!(session.ended().status, 137);
+    assert_eq!(session.outcome().status, 137);
     until("the container is gone", || host.processes().len() == 1);
 }
 
@@ -169,7 +169,7 @@ fn a_strange_caller_changes_nothing() {
         let mut session = Session::start(&mut host.command(argv));
         session.wait_for("up\n");
         host.run(&format!("kill -TERM {}", runner(&mut session)));
-        assert_eq!(session.ended().status, 143, "{option}");
+        assert_eq!(session.outcome().status, 143, "{option}");
         let argv = [&["env", option][..], &crate::common::argv(&["sh", "-c", "exit 3"])].concat();
         assert_eq!(output(&mut host.command(argv)).status, 3, "{option}");
     }

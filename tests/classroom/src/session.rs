@@ -238,7 +238,7 @@ impl Session {
         if self.terminal.take().is_none() {
             self.close();
         }
-        self.ended()
+        self.outcome()
     }
 
     /// As [`finish`](Session::finish), but its input stays open: it has to end for another reason.
@@ -246,7 +246,7 @@ impl Session {
     /// # Panics
     /// If that does not happen before the deadline.
     #[track_caller]
-    pub fn ended(&mut self) -> Output {
+    pub fn outcome(&mut self) -> Output {
         let end = Instant::now() + DEADLINE;
         while self.status.is_none() || self.open > 0 {
             self.next(end, "its end");
