@@ -6,8 +6,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use regex::Regex;
-
 use crate::Problem;
 use crate::Report;
 use crate::Task;
@@ -15,10 +13,6 @@ use crate::document::Document;
 use crate::document::Kind;
 use crate::quote;
 use crate::steps::Steps;
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("the expression is well-formed")
-}
 
 /// Makes all checks.
 ///
@@ -87,7 +81,7 @@ pub fn anchors(document: &Document) -> BTreeMap<usize, String> {
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     let mut anchors = BTreeMap::new();
     // What is shown of a link is its text.
-    let link = regex(r"!?\[([^\]]*)\]\([^)]*\)");
+    let link = regex!(r"!?\[([^\]]*)\]\([^)]*\)");
     for heading in &document.headings {
         let shown = link.replace_all(&heading.text, "$1").to_lowercase();
         let kept = shown.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
@@ -103,7 +97,7 @@ pub fn anchors(document: &Document) -> BTreeMap<usize, String> {
 /// The anchors of a Markdown file, written ones included.
 fn all_anchors(document: &Document) -> BTreeSet<String> {
     let mut all: BTreeSet<String> = anchors(document).into_values().collect();
-    let written = regex(r#"<[^>]* (?:id|name)="([^"]+)""#);
+    let written = regex!(r#"<[^>]* (?:id|name)="([^"]+)""#);
     for (_, line) in document.prose() {
         all.extend(written.captures_iter(line).map(|found| found[1].to_string()));
     }
@@ -112,14 +106,15 @@ fn all_anchors(document: &Document) -> BTreeSet<String> {
 
 /// A line without what stands between backticks.
 fn without_code(line: &str) -> String {
-    let code = regex("``.*?``|`[^`]*`");
+    let code = regex!("``.*?``|`[^`]*`");
     code.replace_all(line, "``").into_owned()
 }
 
 /// Links lead to something: an anchor here, or a file of the repository. What is elsewhere is not asked.
 fn links(task: &Task, document: &Document, problems: &mut Vec<Problem>) {
-    let link =
-        regex(r#"\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|(?:href|src)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)"#);
+    let link = regex!(
+        r#"\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|(?:href|src)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)"#
+    );
     let anchors = all_anchors(document);
     let mut wrong = |line: usize, what| {
         problems.push(Problem {
@@ -198,6 +193,7 @@ fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     let list: BTreeSet<(String, String)> = String::from_utf8_lossy(&output)
         .lines()
         .filter_map(|line| line.split_once('#'))
+        .filter(|(_, anchor)| !anchor.ends_with('-')) // the rest is put together by a program
         .map(|(place, anchor)| {
             (place.split(':').next().unwrap_or_default().to_string(), anchor.to_string())
         })
@@ -207,10 +203,10 @@ fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
 
 /// Man pages that are named exist, on this machine: `unshare(2)`.
 fn man_pages(document: &Document, report: &mut Report) {
-    let page = regex(r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)");
+    let page = regex!(r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)");
     let mut pages: BTreeMap<(String, String), usize> = BTreeMap::new();
     // In code, exit(1) may be a call: only what stands alone between backticks is a page.
-    let alone = regex(r"`([A-Za-z_][A-Za-z0-9_.+-]*\([1-9][a-z]{0,3}\))`");
+    let alone = regex!(r"`([A-Za-z_][A-Za-z0-9_.+-]*\([1-9][a-z]{0,3}\))`");
     for (at, line) in document.prose() {
         let line = without_code(&alone.replace_all(line, "$1"));
         for found in page.captures_iter(&line) {

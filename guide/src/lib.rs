@@ -18,6 +18,16 @@
 //! Beyond the blocks: every hunk of every step is shown exactly once, no `console`, `diff` or `rust` block stands
 //! outside a marker, links and their anchors exist, and so do the man pages that are named (`unshare(2)`).
 
+/// A regular expression that is made once.
+macro_rules! regex {
+    ($pattern:expr) => {{
+        static REGEX: std::sync::LazyLock<regex::Regex> = std::sync::LazyLock::new(|| {
+            regex::Regex::new($pattern).expect("the expression is well-formed")
+        });
+        &*REGEX
+    }};
+}
+
 pub mod built;
 pub mod check;
 pub mod document;
@@ -29,9 +39,15 @@ pub mod steps;
 use std::fmt;
 use std::fs;
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::thread;
 
 use anyhow::Context;
+use anyhow::anyhow;
 
 use built::Built;
 use document::Block;
@@ -117,14 +133,14 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         return Ok(report); // where a block ends is not certain: nothing is to be written
     }
     let mut lines: Vec<String> = document.lines.clone();
+    let wanted = |block: &&Block| task.chapter.is_none_or(|number| block.number == Some(number));
+    let blocks: Vec<&Block> = document.blocks.iter().filter(wanted).collect();
+    report.blocks = blocks.len();
+    let texts = all(&blocks, |block| generate(task, &steps, &built, &document, block));
     // From the end, so that the places of the others stay what they are.
-    for block in document.blocks.iter().rev() {
-        if task.chapter.is_some_and(|number| block.number != Some(number)) {
-            continue;
-        }
-        report.blocks += 1;
+    for (block, text) in blocks.iter().zip(texts).rev() {
         let old = &document.lines[block.body.clone()];
-        match generate(task, &steps, &built, &document, block) {
+        match text {
             Ok(Text::Lines(new)) if new == old => {}
             Ok(Text::Lines(new)) if task.check => {
                 report.problems.push(block.problem(&stale(block, old, &new)));
@@ -149,6 +165,33 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
     let document = Document::parse(&lines.join("\n"), &mut report.problems);
     check::all(task, &steps, &document, &mut report)?;
     Ok(report)
+}
+
+/// How many blocks are generated at the same time: sessions mostly wait.
+const WORKERS: usize = 3;
+
+/// Generates blocks, and returns their texts in the same order.
+fn all(
+    blocks: &[&Block],
+    generate: impl Fn(&Block) -> anyhow::Result<Text> + Sync,
+) -> Vec<anyhow::Result<Text>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut texts = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(block) = blocks.get(at) else { return texts };
+            // The classroom panics where a test would.
+            let text = catch_unwind(AssertUnwindSafe(|| generate(block)));
+            texts.push((at, text.unwrap_or_else(|_| Err(anyhow!("it failed, as said above")))));
+        }
+    };
+    let mut texts: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
+    });
+    texts.sort_by_key(|(at, _)| *at);
+    texts.into_iter().map(|(_, text)| text).collect()
 }
 
 fn generate(

@@ -4,6 +4,7 @@
 //! The numbers of processes need nothing: the classroom host counts from 4711.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use regex::Captures;
 use regex::Regex;
@@ -19,6 +20,10 @@ pub struct Normal {
     local: Names,
     /// Whether a fork bomb has met its limit.
     flooded: bool,
+    /// The last process before the last command was typed.
+    last: u32,
+    /// How many numbers of processes a fork bomb has used up is chance. These have others.
+    calm: BTreeMap<u32, u32>,
 }
 
 /// Names by the order in which they are met.
@@ -56,13 +61,9 @@ const INITIAL: &[(&str, &str)] = &[
     ("mnt", "4026531841"),
 ];
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("the expression is well-formed")
-}
-
 /// What makes a terminal a terminal: colours, cursors, carriage returns.
 pub fn plain(text: &str) -> String {
-    let escapes = regex(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[()][A-Z0-9]|[\r\x07]");
+    let escapes = regex!(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[()][A-Z0-9]|[\r\x07]");
     escapes.replace_all(text, "").into_owned()
 }
 
@@ -71,13 +72,43 @@ const FLOOD: &str = "can't fork: Resource temporarily unavailable";
 
 /// Without the flood of a fork bomb, in which prompts drown.
 pub fn without_flood(text: &str) -> String {
-    let flood = regex(&format!(r"(\w*: ?)*{FLOOD}\n*|^(\w*: )+$|\[\d+\][+-]? +Done .*\n"));
+    let flood = regex!(
+        r"(\w*: ?)*can't fork: Resource temporarily unavailable\n*|^(\w*: )+$|\[\d+\][+-]? +Done .*\n"
+    );
     if text.matches(FLOOD).count() > 1 {
         flood.replace_all(text, "").into_owned()
     } else {
         text.to_string()
     }
 }
+
+/// What is the same whenever it comes: times of day, and how long something took.
+static FIXED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let months = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec";
+    let days = "Mon|Tue|Wed|Thu|Fri|Sat|Sun";
+    let table = [
+        (
+            &*format!(r"\b({days}) ({months}) [ \d]\d \d\d:\d\d:\d\d \w+ \d{{4}}\b"),
+            "Tue Nov  3 10:15:00 UTC 2026",
+        ),
+        (&*format!(r"\b({months}) [ \d]\d \d\d:\d\d\b"), "Nov  3 10:15"),
+        (
+            r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9} [+-]\d{4}",
+            "2026-11-03 10:15:00.000000000 +0000",
+        ),
+        (r"\b20\d\d-\d\d-\d\d \d\d:\d\d\b", "2026-11-03 10:15"),
+        // ps -f: the share of the processor, and the time of the start.
+        (r"^(\S+ +\d+ +\d+ ) *\d+ (\d\d:\d\d )", "$1 0 $2"),
+        (r"(^|\s)\d\d:\d\d(\s|$)", "${1}10:15${2}"),
+        (r"\b00:00:0\d\b", "00:00:00"),
+        (r"\btime=\d+(\.\d+)? ms", "time=0.050 ms"),
+        (r", time \d+ms$", ", time 1000ms"),
+        (r"= [\d.]+/[\d.]+/[\d.]+/[\d.]+ ms$", "= 0.050/0.050/0.050/0.000 ms"),
+        (r"= [\d.]+/[\d.]+/[\d.]+ ms$", "= 0.050/0.050/0.050 ms"),
+    ];
+    let regex = |pattern: &str| Regex::new(pattern).expect("the expression is well-formed");
+    table.into_iter().map(|(pattern, by)| (regex(pattern), by)).collect()
+});
 
 impl Normal {
     /// `namespace` tells the number of a namespace of the host's first process: `uts` → 4026532300.
@@ -92,6 +123,8 @@ impl Normal {
             hardware: Names::new(|count| format!("02:42:ac:11:00:{:02x}", count + 2)),
             local: Names::new(|count| format!("fe80::42:acff:fe11:{:x}", count + 2)),
             flooded: false,
+            last: 0,
+            calm: BTreeMap::new(),
         };
         for (kind, usual) in INITIAL {
             if let Some(number) = namespace(kind) {
@@ -104,6 +137,29 @@ impl Normal {
     /// Makes a terminal (`/dev/pts/7`) known: the first is pts/0, the second pts/1.
     pub fn terminal(&mut self, file: &str) {
         self.terminals.get(file.trim_start_matches("/dev/pts/"));
+    }
+
+    /// Makes the numbers of the host's processes known: before a command is typed.
+    pub fn processes(&mut self, pids: impl Iterator<Item = u32>) {
+        if !self.flooded {
+            self.last = pids.max().unwrap_or_default();
+        }
+    }
+
+    /// Gives other numbers to the processes that were started after a fork bomb.
+    fn calm_down(&mut self, text: &str) {
+        let mut new: Vec<u32> = regex!(r"\b\d{4,7}\b")
+            .find_iter(text)
+            .filter_map(|found| found.as_str().parse().ok())
+            .filter(|pid| {
+                (self.last + 1..self.last + 30_000).contains(pid) && !self.calm.contains_key(pid)
+            })
+            .collect();
+        new.sort();
+        new.dedup();
+        for pid in new {
+            self.calm.insert(pid, self.last + 40 + self.calm.len() as u32);
+        }
     }
 
     /// What a command has printed. On the host itself, what is mounted in the folders that it borrows from the machine
@@ -119,13 +175,15 @@ impl Normal {
             if inside {
                 return lines;
             }
+            self.calm_down(text);
         }
         let mut tunnel = false;
         for line in text.lines() {
             // The kernel puts these into every network namespace, if their modules are loaded.
-            let fallback =
-                r"^\d+: (tunl0|gre0|gretap0|erspan0|ip_vti0|ip6_vti0|sit0|ip6tnl0|ip6gre0)@";
-            tunnel = regex(fallback).is_match(line) || tunnel && line.starts_with(' ');
+            let fallback = regex!(
+                r"^\d+: (tunl0|gre0|gretap0|erspan0|ip_vti0|ip6_vti0|sit0|ip6tnl0|ip6gre0)@"
+            );
+            tunnel = fallback.is_match(line) || tunnel && line.starts_with(' ');
             if tunnel {
                 continue;
             }
@@ -136,52 +194,36 @@ impl Normal {
     }
 
     fn line(&mut self, line: &str) -> String {
-        let months = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec";
         let mut text = line.to_string();
-        let mut fixed =
-            |pattern: &str, by: &str| text = regex(pattern).replace_all(&text, by).into_owned();
-        fixed(
-            &format!(
-                r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ({months}) [ \d]\d \d\d:\d\d:\d\d (\w+) \d{{4}}\b"
-            ),
-            "Tue Nov  3 10:15:00 UTC 2026",
-        );
-        fixed(&format!(r"\b({months}) [ \d]\d \d\d:\d\d\b"), "Nov  3 10:15");
-        fixed(
-            r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{9} [+-]\d{4}",
-            "2026-11-03 10:15:00.000000000 +0000",
-        );
-        fixed(r"\b20\d\d-\d\d-\d\d \d\d:\d\d\b", "2026-11-03 10:15");
-        // ps -f: the share of the processor, and the time of the start.
-        fixed(r"^(\S+ +\d+ +\d+ ) *\d+ (\d\d:\d\d )", "$1 0 $2");
-        fixed(r"(^|\s)\d\d:\d\d(\s|$)", "${1}10:15${2}");
-        fixed(r"\b00:00:0\d\b", "00:00:00");
-        fixed(r"\btime=\d+\.\d+ ms", "time=0.050 ms");
-        fixed(r"\btime=\d+ ms", "time=0.050 ms");
-        fixed(r", time \d+ms$", ", time 1000ms");
-        fixed(r"= [\d.]+/[\d.]+/[\d.]+/[\d.]+ ms$", "= 0.050/0.050/0.050/0.000 ms");
-        fixed(r"= [\d.]+/[\d.]+/[\d.]+ ms$", "= 0.050/0.050/0.050 ms");
-        let namespaces = regex(r"\b4026\d{6}\b");
+        for (pattern, by) in &*FIXED {
+            text = pattern.replace_all(&text, *by).into_owned();
+        }
+        let number = regex!(r"\b\d{4,7}\b");
+        let text = number.replace_all(&text, |found: &Captures| {
+            let calm = found[0].parse().ok().and_then(|pid: u32| self.calm.get(&pid));
+            calm.map_or(found[0].to_string(), u32::to_string)
+        });
+        let namespaces = regex!(r"\b4026\d{6}\b");
         let text = namespaces.replace_all(&text, |found: &Captures| self.namespaces.get(&found[0]));
-        let terminal = regex(r"\bpts/(\d+)\b");
+        let terminal = regex!(r"\bpts/(\d+)\b");
         let text = terminal.replace_all(&text, |found: &Captures| {
             let known = self.terminals.known.get(&found[1]);
             format!("pts/{}", known.map_or(&found[1], |known| known))
         });
-        let cgroup = regex(r"\b(step10-\d+-)(\d{19})\b");
+        let cgroup = regex!(r"\b(step10-\d+-)(\d{19})\b");
         let text = cgroup.replace_all(&text, |found: &Captures| {
             format!("{}{}", &found[1], self.cgroups.get(&found[2]))
         });
-        let key = regex(r"^0x[0-9a-f]{8}\b");
+        let key = regex!(r"^0x[0-9a-f]{8}\b");
         let text = key.replace_all(&text, |found: &Captures| match &found[0] {
             "0x00000000" => found[0].to_string(),
             key => self.keys.get(key),
         });
-        let ethernet = regex(r"\blink/ether ([0-9a-f:]{17})");
+        let ethernet = regex!(r"\blink/ether ([0-9a-f:]{17})");
         let text = ethernet.replace_all(&text, |found: &Captures| {
             format!("link/ether {}", self.hardware.get(&found[1]))
         });
-        let local = regex(r"\bfe80::[0-9a-f:]+");
+        let local = regex!(r"\bfe80::[0-9a-f:]+");
         let text = local.replace_all(&text, |found: &Captures| self.local.get(&found[0]));
         text.into_owned()
     }
@@ -191,8 +233,8 @@ impl Normal {
 /// that the host borrows. Other lines stay.
 fn mount(line: &str, inside: bool) -> Option<String> {
     let (by_mount, by_proc) = (
-        regex(r"^(\S+) on (/\S*) type (\S+) \((\S+)\)$"),
-        regex(r"^(\S+) (/\S*) (\S+) (\S+) 0 0$"),
+        regex!(r"^(\S+) on (/\S*) type (\S+) \((\S+)\)$"),
+        regex!(r"^(\S+) (/\S*) (\S+) (\S+) 0 0$"),
     );
     let Some(found) = by_mount.captures(line).or_else(|| by_proc.captures(line)) else {
         return Some(line.to_string());

@@ -31,6 +31,7 @@ use std::time::Instant;
 use anyhow::Context;
 use anyhow::bail;
 use anyhow::ensure;
+use classroom::Cgroups;
 use classroom::Host;
 use classroom::Session;
 use classroom::Setup;
@@ -79,14 +80,12 @@ struct Words {
     wide: bool,
     cgroups: bool,
     layout: Option<String>,
-    solution: Option<String>,
 }
 
 impl Words {
     fn parse(words: &[String]) -> anyhow::Result<Words> {
         let mut parsed = Words::default();
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
+        for word in words {
             match word.as_str() {
                 "user" => parsed.user = true,
                 "wide" => parsed.wide = true,
@@ -95,13 +94,7 @@ impl Words {
                     parsed.cgroups = true;
                     parsed.layout = Some(word.clone());
                 }
-                "solution" => {
-                    parsed.solution =
-                        Some(words.next().context("the name of the solution is missing")?.clone());
-                }
-                _ => bail!(
-                    "a session cannot be {word:?}: it can be user, wide, cgroups, v1, v2 or solution NAME"
-                ),
+                _ => bail!("a session cannot be {word:?}: it can be user, wide, cgroups, v1 or v2"),
             }
         }
         Ok(parsed)
@@ -109,11 +102,10 @@ impl Words {
 }
 
 /// The prompts of the shells that there are: bash, dash, busybox; and the two names of the second terminal.
-fn prompt() -> Regex {
-    Regex::new(
-        r"^(host[$#] |[$#] |[~/][\w./+-]* [$#] |\w+@[\w-]+:[~/][\w./+-]*[$#] |bash-[\d.]+[$#] |> )",
+fn prompt() -> &'static Regex {
+    regex!(
+        r"^(host[$#] |[$#] |[~/][\w./+-]* [$#] |\w+@[\w-]+:[~/][\w./+-]*[$#] |bash-[\d.]+[$#] |> )"
     )
-    .expect("the expression is well-formed")
 }
 
 /// Reads what the author typed.
@@ -121,8 +113,7 @@ fn parse(body: &[String]) -> anyhow::Result<Vec<Line>> {
     let usage = "a session is a ```console block, in which commands stand after their prompts";
     let [first, inner @ .., last] = body else { bail!("{usage}") };
     ensure!(first.trim_start_matches('`') == "console" && last.starts_with("```"), "{usage}");
-    let (prompt, key) =
-        (prompt(), Regex::new(r"^\^[A-Z\\]$").expect("the expression is well-formed"));
+    let (prompt, key) = (prompt(), regex!(r"^\^[A-Z\\]$"));
     let mut lines = Vec::new();
     for line in inner {
         if let Some(found) = prompt.find(line) {
@@ -151,6 +142,9 @@ fn bytes(text: &str) -> String {
 fn is_key(text: &str) -> bool {
     !bytes(text).ends_with('\n')
 }
+
+/// The first terminal, the second, and the second as root.
+type Terminals = [Option<Terminal>; 3];
 
 /// A terminal of the host.
 struct Terminal {
@@ -183,7 +177,7 @@ impl Terminal {
         let session = Session::on_terminal(&mut command);
         session.resize(24, columns);
         let mut terminal = Terminal { session, seen: 0, prompt: String::new() };
-        terminal.ready(host).context("the first prompt")?;
+        terminal.ready().context("the first prompt")?;
         terminal.news();
         Ok(terminal)
     }
@@ -214,40 +208,28 @@ impl Terminal {
         None
     }
 
-    /// Waits for a prompt.
-    fn ready(&mut self, host: &Host) -> anyhow::Result<()> {
+    /// Waits for a prompt, or for the end of the terminal's shell.
+    fn ready(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(prompt) = self.at_prompt() {
-                quiet(host, BUSY, Some(self));
-                if self.at_prompt().as_ref() == Some(&prompt) {
-                    self.prompt = prompt;
-                    return Ok(());
-                }
-            } else if !self.prompt.is_empty() {
-                return Ok(()); // nothing was typed since
-            } else if !self.session.poll(Duration::from_millis(200)) {
-                ensure!(
-                    !self.session.ended(),
-                    "the terminal's shell has ended. What came until then:\n{}",
-                    self.text()
-                );
-                ensure!(
-                    Instant::now() < end,
-                    "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends \
-                     it, ^C say, alone on a line below.) What came until then:\n{}",
-                    DEADLINE.as_secs(),
-                    self.text()
-                );
+                self.prompt = prompt;
+                return Ok(());
             }
-        }
-    }
-
-    /// Waits for a prompt, or until nobody on the host does anything any more.
-    fn ready_or_quiet(&mut self, host: &Host) {
-        quiet(host, BUSY, Some(self));
-        if let Some(prompt) = self.at_prompt() {
-            self.prompt = prompt;
+            // Nothing was typed since the last prompt: what has come is from the background.
+            if !self.prompt.is_empty() {
+                return Ok(());
+            }
+            if !self.session.poll(Duration::from_millis(200)) && self.session.ended() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < end,
+                "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends it, \
+                 ^C say, alone on a line below.) What came until then:\n{}",
+                DEADLINE.as_secs(),
+                self.text()
+            );
         }
     }
 
@@ -262,12 +244,12 @@ impl Terminal {
     }
 }
 
-/// Waits until no process of the host is busy, and nothing new has come; at most for `most`.
-fn quiet(host: &Host, most: Duration, terminal: Option<&mut Terminal>) {
-    let end = Instant::now() + most;
-    let mut terminal = terminal;
+/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`].
+fn quiet(host: &Host, terminals: &mut Terminals) {
+    let end = Instant::now() + BUSY;
     let mut look = || {
-        let length = terminal.as_mut().map(|terminal| terminal.text().len());
+        let length: usize =
+            terminals.iter_mut().flatten().map(|terminal| terminal.text().len()).sum();
         (busy(host), length)
     };
     let (mut last, mut same) = (look(), 0);
@@ -332,10 +314,6 @@ impl Stage<'_> {
                 programs.insert(other.clone(), self.built.step(&other)?);
             }
         }
-        if let Some(solution) = &words.solution {
-            programs
-                .insert(name.clone(), self.built.solution(self.root, self.steps, step, solution)?);
-        }
         programs.insert("my-container".to_string(), programs[&name].clone());
         let setup = Setup::new(&programs[&name]);
         let setup = if step < 5 { setup.without_rootfs() } else { setup };
@@ -343,11 +321,15 @@ impl Stage<'_> {
             Ok(host) => host,
             Err(missing) => return Ok(Text::Keep { why: missing.to_string(), grave: true }),
         };
+        let cgroups = if words.cgroups { Some(Cgroups::on(&host)) } else { None };
+        let cgroups = match cgroups.transpose() {
+            Ok(cgroups) => cgroups,
+            Err(missing) => return Ok(Text::Keep { why: missing.to_string(), grave: true }),
+        };
         furnish(self.root, &host, &programs, &words)?;
         let played = play(&host, &lines, &words);
-        let cgroups = cgroups(&host);
         drop(host);
-        remove(&cgroups);
+        drop(cgroups); // they have to be empty
         let new = fence("console", &played?);
         let again = parse(&new)?;
         let same = again.len() == lines.len()
@@ -378,12 +360,6 @@ impl Stage<'_> {
                 return keep("it needs cgroup v1, and this machine has another layout", false);
             }
             _ => {}
-        }
-        if words.cgroups && !v1 && !v2 {
-            return keep(
-                "it needs cgroups, and this machine has none that can limit processes",
-                true,
-            );
         }
         if !classroom::need::is_root() {
             return keep(
@@ -498,7 +474,7 @@ fn furnish(
 /// Types the lines, and returns them with what they print.
 fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String>> {
     let mut normal = Normal::new(|kind| namespace(host, kind));
-    let mut terminals: [Option<Terminal>; 3] = [None, None, None];
+    let mut terminals: Terminals = [None, None, None];
     let mut written: Vec<String> = Vec::new();
     let Line::Typed { prompt: first, .. } = &lines[0] else {
         bail!("a session begins with a command")
@@ -527,17 +503,20 @@ fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String
             terminals[number] = Some(terminal);
         }
         // What one terminal does may show on the other one: what has come belongs above this line.
+        quiet(host, &mut terminals);
         for (other, terminal) in terminals.iter_mut().enumerate() {
             let Some(terminal) = terminal else { continue };
             if other == number && matches!(line, Line::Typed { .. }) {
-                terminal.ready(host).with_context(|| format!("in front of {what}"))?;
+                terminal.ready().with_context(|| format!("in front of {what}"))?;
+            }
+            if let (Some(prompt), false) = (terminal.at_prompt(), other == number) {
+                terminal.prompt = prompt; // somebody has ended its command
             }
             let news = terminal.news();
             if !news.is_empty() {
                 written.extend(normal.output(&news, inside(&terminal.prompt)));
             }
         }
-        quiet(host, BUSY, None);
         let terminal = terminals[number].as_mut().context("no terminal")?;
         let typed = match line {
             Line::Typed { text, .. } => {
@@ -549,18 +528,24 @@ fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String
                 key
             }
         };
+        normal.processes(host.processes().into_iter().map(|(pid, _)| pid));
+        ensure!(!terminal.session.ended(), "in front of {what}: the terminal's shell has ended");
         let was_inside = inside(&terminal.prompt);
         terminal.prompt.clear();
         terminal.session.send(bytes(typed));
+        // What was typed comes back first.
+        echo(terminal, typed);
         let next = lines[at + 1..].iter().find(|next| next.terminal() == number);
-        let alone = matches!(lines.get(at + 1), Some(next) if next.terminal() != number);
-        if matches!(next, Some(Line::Key(_))) || alone {
-            // What was typed comes back first, so there is something to wait for.
-            echo(terminal, typed);
-            terminal.ready_or_quiet(host);
+        let elsewhere = lines.get(at + 1).is_some_and(|next| next.terminal() != number);
+        if elsewhere || matches!(next, Some(Line::Key(_))) {
+            // It may go on running.
+            quiet(host, &mut terminals);
         } else {
-            echo(terminal, typed);
-            terminal.ready(host).with_context(|| format!("after {what}"))?;
+            terminal.ready().with_context(|| format!("after {what}"))?;
+        }
+        let terminal = terminals[number].as_mut().context("no terminal")?;
+        if let Some(prompt) = terminal.at_prompt() {
+            terminal.prompt = prompt;
         }
         let news = terminal.news();
         let news = strip_echo(&news, typed);
@@ -612,31 +597,4 @@ fn namespace(host: &Host, kind: &str) -> Option<String> {
     let link = fs::read_link(format!("/proc/{}/ns/{kind}", host.pid())).ok()?;
     let link = link.to_string_lossy();
     Some(link.split('[').nth(1)?.trim_end_matches(']').to_string())
-}
-
-/// The cgroups that containers of this host are in: they have to go, also where a session leaves one running.
-fn cgroups(host: &Host) -> Vec<PathBuf> {
-    let mut list = Vec::new();
-    for entry in fs::read_dir(host.path("/proc")).into_iter().flatten().flatten() {
-        let Ok(text) = fs::read_to_string(entry.path().join("cgroup")) else { continue };
-        for line in text.lines() {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (Some(tree), Some(path)) = (parts.next(), parts.next()) else { continue };
-            if path.contains("/step10-") {
-                let tree = Path::new("/sys/fs/cgroup").join(tree);
-                list.push(tree.join(path.trim_start_matches('/')));
-            }
-        }
-    }
-    list.sort();
-    list.dedup();
-    list
-}
-
-fn remove(cgroups: &[PathBuf]) {
-    for cgroup in cgroups {
-        classroom::until("a cgroup is empty", || {
-            fs::remove_dir(cgroup).is_ok() || !cgroup.exists()
-        });
-    }
 }
