@@ -50,17 +50,19 @@ static void mounts(const char *rootfs)
 {
     static const char *const devices[] = {"full", "null", "random", "tty", "urandom", "zero"};
     const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const unsigned long readonly = MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC;
     MUST(sethostname("container", 9));
     MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-    MUST(mount(rootfs, rootfs, NULL, MS_REC | MS_BIND, NULL));
-    MUST(chdir(rootfs));
+    MUST(mount(rootfs, "/", NULL, MS_REC | MS_BIND, NULL));
+    MUST(chdir("/.."));
     MUST(mount("proc", "proc", "proc", flags, NULL));
-    MUST(mount("tmpfs", "dev", "tmpfs", flags, NULL));
+    MUST(mount("tmpfs", "dev", "tmpfs", flags, "mode=755"));
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
         char host[32];
         snprintf(host, sizeof host, "/dev/%s", devices[i]);
         close(open(host + 1, O_CREAT | O_WRONLY, 0666));
         MUST(mount(host, host + 1, NULL, MS_BIND, NULL));
+        MUST(mount(host, host + 1, NULL, MS_BIND | readonly, NULL));
     }
     MUST(syscall(SYS_pivot_root, ".", "."));
     MUST(umount2(".", MNT_DETACH));

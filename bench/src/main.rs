@@ -37,16 +37,18 @@ mod stats;
 mod subjects;
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 
-use subjects::Subject;
+use subjects::{Kind, Subject};
 
 #[derive(Parser)]
 #[command(name = "cargo bench -p bench --", about = "Measures what isolation costs.")]
@@ -108,8 +110,6 @@ pub struct Machine {
     /// What this program leaves behind
     out: PathBuf,
     rootfs: PathBuf,
-    /// The target triple of this machine
-    triple: String,
 }
 
 impl Machine {
@@ -123,10 +123,7 @@ impl Machine {
         fs::create_dir_all(&out).with_context(|| format!("cannot make {out:?}"))?;
         let rootfs = env::var_os("ROOTFS").map_or(root.join("rootfs"), PathBuf::from);
         ensure!(rootfs.join("bin/true").exists(), "no {rootfs:?} (run ./rootfs-fetch.sh first)");
-        let version = output(Command::new("rustc").arg("-vV"))?;
-        let triple = version.lines().find_map(|line| line.strip_prefix("host: "));
-        let triple = triple.context("rustc -vV names no host")?.to_string();
-        Ok(Machine { root, here, target, out, rootfs, triple })
+        Ok(Machine { root, here, target, out, rootfs })
     }
 
     fn cargo(&self) -> Command {
@@ -180,8 +177,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     host()?;
     let mut subjects = subjects::all(&machine, cli)?;
+    let all_steps = subjects.iter().filter(|subject| subject.kind == Kind::Step).count();
     subjects.retain(works);
-    ensure!(!subjects.is_empty(), "nothing can be started here");
+    let steps = subjects.iter().filter(|subject| subject.kind == Kind::Step).count();
+    ensure!(steps > 0, "no step can be started here");
+    let root = nix::unistd::geteuid().is_root();
+    ensure!(!cli.smoke || !root || steps == all_steps, "not every step can be started here");
     if let Some(mounts) = cli.among_mounts {
         return mounts::among(&subjects, mounts, cli.rounds);
     }
@@ -191,7 +192,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         picture::draw(&starts, &machine.out.join("isolation.svg"))?;
     }
     if wanted(Part::Crowd) {
-        write(Part::Crowd, crowd::measure(&subjects, cli.smoke)?)?;
+        write(Part::Crowd, crowd::measure(&subjects, cli.smoke))?;
     }
     if wanted(Part::Mounts) {
         write(Part::Mounts, mounts::measure(cli, &subjects)?)?;
@@ -199,7 +200,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if wanted(Part::Memory) {
         write(Part::Memory, memory::measure(&subjects)?)?;
     }
-    finish(cli, &machine)
+    finish(cli, &machine)?;
+    let failures = starts::FAILURES.load(Ordering::Relaxed);
+    ensure!(failures == 0, "{failures} starts failed; they are not in the figures");
+    Ok(())
 }
 
 /// cargo runs as the caller, what needs root does not: the rest of this program.
@@ -214,8 +218,16 @@ fn become_root(machine: &Machine) -> anyhow::Result<()> {
     }
     fs::OpenOptions::new().create(true).append(true).open(machine.out.join("isolation.svg"))?;
     let mut sudo = Command::new("sudo");
-    sudo.arg("--preserve-env=PATH,ROOTFS,CARGO").arg(env::current_exe()?).arg("--built");
-    sudo.args(env::args_os().skip(1));
+    // sudo has a PATH of its own, and the other runners may be elsewhere.
+    sudo.arg("env");
+    for name in ["PATH", "ROOTFS"] {
+        if let Some(value) = env::var_os(name) {
+            let mut setting = OsString::from(format!("{name}="));
+            setting.push(value);
+            sudo.arg(setting);
+        }
+    }
+    sudo.arg(env::current_exe()?).arg("--built").args(env::args_os().skip(1));
     if env::var_os("CI").is_some() || !std::io::stdin().is_terminal() {
         eprintln!("Not root: only what works without is measured.");
         return Ok(());

@@ -1,6 +1,7 @@
 //! One start after the other: lone ones, and back to back.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -24,16 +25,21 @@ pub struct Starts {
     pub conditions: String,
 }
 
-/// Starts it once, and says how long that took. A failure is no start: the caller has tried it before.
-pub fn start(subject: &Subject) -> Duration {
+/// How many starts have failed. A fast failure must not look like a fast runner, so they are in no figure.
+pub static FAILURES: AtomicUsize = AtomicUsize::new(0);
+
+/// Starts it once, and says how long that took, if it worked.
+pub fn start(subject: &Subject) -> Option<Duration> {
     let mut command = subject.start();
     let begin = Instant::now();
     let status = command.status();
     let time = begin.elapsed();
-    if !status.as_ref().is_ok_and(|status| status.success()) {
-        eprintln!("bench: {} failed: {status:?}", subject.name);
+    if status.as_ref().is_ok_and(|status| status.success()) {
+        return Some(time);
     }
-    time
+    FAILURES.fetch_add(1, Ordering::Relaxed);
+    eprintln!("bench: {} failed: {status:?}", subject.name);
+    None
 }
 
 /// Every subject `rounds` times, lone and back to back.

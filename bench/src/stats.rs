@@ -7,9 +7,9 @@ use std::time::Duration;
 pub struct Sample(Vec<f64>);
 
 impl Sample {
-    /// Adds a duration, in milliseconds.
-    pub fn time(&mut self, duration: Duration) {
-        self.0.push(duration.as_secs_f64() * 1000.0);
+    /// Adds a duration, in milliseconds, if there is one.
+    pub fn time(&mut self, duration: Option<Duration>) {
+        self.0.extend(duration.map(|duration| duration.as_secs_f64() * 1000.0));
     }
 
     /// Adds a plain number, such as a rate.

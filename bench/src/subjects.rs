@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, ensure};
 use serde_json::json;
 
-use crate::{Cli, Machine};
+use crate::{Cli, Machine, output};
 
 /// Replaced by a name that no other start has: OCI runtimes want one for each container.
 const ID: &str = "{ID}";
@@ -96,7 +96,7 @@ impl Subject {
 pub fn all(machine: &Machine, cli: &Cli) -> anyhow::Result<Vec<Subject>> {
     let mut subjects = floor(machine);
     let release = machine.target.join(if cli.smoke { "debug" } else { "release" });
-    let linked = machine.target.join(&machine.triple).join("release");
+    let linked = machine.out.join("static");
     let steps = machine.steps()?;
     for (number, step) in (1..).zip(&steps) {
         subjects.push(self::step(machine, &release, step, number, Kind::Step));
@@ -155,8 +155,7 @@ fn host_true(rootfs: &Path) -> Vec<OsString> {
     }
 }
 
-/// The steps once as a learner builds them, and the last two linked statically. Those need a `--target`: without one,
-/// cargo would build clap's proc-macro like that, too, which is impossible.
+/// The steps once as a learner builds them, and the last two linked statically; and the floor.
 pub fn build(machine: &Machine, cli: &Cli) -> anyhow::Result<()> {
     let steps = machine.steps()?;
     let packages = |steps: &[String]| -> Vec<String> {
@@ -170,14 +169,7 @@ pub fn build(machine: &Machine, cli: &Cli) -> anyhow::Result<()> {
     // What a smoke run needs is built already, where `cargo test` has run.
     if !cli.smoke {
         cargo.arg("--release");
-        let triple = machine.triple.to_uppercase().replace('-', "_");
-        let mut linked = machine.cargo();
-        linked.args(["build", "--release", "--target", &machine.triple]);
-        linked.args(packages(&steps[8..])).env(
-            format!("CARGO_TARGET_{triple}_RUSTFLAGS"),
-            "-C target-feature=+crt-static -C relocation-model=static",
-        );
-        run(&mut linked)?;
+        build_static(machine, &steps[8..])?;
     }
     run(&mut cargo)?;
     // The floor is optional: not every learner has a C compiler.
@@ -186,6 +178,26 @@ pub fn build(machine: &Machine, cli: &Cli) -> anyhow::Result<()> {
     cc.args(["-O2", "-static", "-o"]).arg(machine.out.join("floor")).arg(floor);
     if let Err(err) = run(&mut cc) {
         eprintln!("{err:#}: is a C compiler installed (apt install gcc libc6-dev)?");
+    }
+    Ok(())
+}
+
+/// Without a `--target`, cargo would build clap's proc-macro like that, too, which is impossible.
+fn build_static(machine: &Machine, steps: &[String]) -> anyhow::Result<()> {
+    let version = output(Command::new("rustc").arg("-vV"))?;
+    let triple = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let triple = triple.context("rustc -vV names no host")?;
+    let rustflags =
+        format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace(['-', '.'], "_"));
+    let mut cargo = machine.cargo();
+    cargo.args(["build", "--release", "--target", triple]);
+    cargo.args(steps.iter().flat_map(|step| ["--package", step]));
+    run(cargo.env(rustflags, "-C target-feature=+crt-static -C relocation-model=static"))?;
+    let (from, to) = (machine.target.join(triple).join("release"), machine.out.join("static"));
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {to:?}"))?;
+    for step in steps {
+        let (from, to) = (from.join(step), to.join(step));
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {from:?} to {to:?}"))?;
     }
     Ok(())
 }
@@ -233,10 +245,11 @@ const SCRIPT: &str = r#"set -e
 mount --rbind "$ROOTFS" "$ROOTFS"
 cd "$ROOTFS"
 mount -t proc -o nosuid,nodev,noexec proc proc
-mount -t tmpfs -o nosuid,noexec tmpfs dev
+mount -t tmpfs -o nosuid,nodev,noexec,mode=755 tmpfs dev
 for device in full null random tty urandom zero; do
     : >dev/$device
     mount --bind /dev/$device dev/$device
+    mount -o remount,bind,ro,nosuid,noexec dev/$device
 done
 pivot_root . .
 umount -l .
