@@ -309,7 +309,8 @@ fn not_found(lab: &Lab) -> Result<(), Failure> {
 
 fn usage(lab: &Lab) -> Result<(), Failure> {
     let program = lab.program();
-    for line in [argv(&[&program, "run"]), argv(&[&program, "no-such-subcommand"])] {
+    let program = program.as_str();
+    for line in [argv(&[program, "run"]), argv(&[program, "no-such-subcommand"])] {
         let done = lab.start_as(None, &line)?.end()?;
         if done.status == Some(2) && !done.stderr.is_empty() {
             continue;
