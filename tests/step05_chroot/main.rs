@@ -8,5 +8,7 @@ mod scenes;
 mod since01;
 #[path = "../common/since04.rs"]
 mod since04;
+#[path = "../common/since05.rs"]
+mod since05;
 
 const STEP: &str = "step05_chroot";

@@ -265,7 +265,8 @@ impl Host {
     #[track_caller]
     pub fn run(&self, script: &str) -> Output {
         let plain = |c: char| c.is_ascii_alphanumeric() || " /._-,:=+@".contains(c);
-        if script.chars().all(plain) {
+        let assigns = script.split(' ').next().is_some_and(|word| word.contains('='));
+        if script.chars().all(plain) && !assigns {
             return output(&mut self.command(script.split_whitespace()));
         }
         output(&mut self.command(["sh", "-c", script]))
