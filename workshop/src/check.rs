@@ -133,8 +133,7 @@ fn build(repo: &Repo) -> anyhow::Result<bool> {
 
 /// Gets a root filesystem if there is none yet.
 fn fetch(repo: &Repo) -> anyhow::Result<()> {
-    let rootfs = repo.root().join(env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into()));
-    if rootfs.is_dir() {
+    if repo.rootfs().is_dir() {
         return Ok(());
     }
     say::note("+ ./rootfs-fetch.sh");

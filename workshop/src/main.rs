@@ -3,6 +3,7 @@
 mod catch_up;
 mod check;
 mod diff;
+mod doctor;
 mod guide;
 mod repo;
 mod say;
@@ -55,6 +56,12 @@ enum Task {
         #[arg(value_name = "N")]
         step: Step,
     },
+    /// Say whether this machine can do the workshop, and what to do if not
+    Doctor {
+        /// Remove what earlier runs have left behind (mounts, cgroups), and nothing else
+        #[arg(long)]
+        fix: bool,
+    },
     /// For those who write the guide: renew and check what workshop.md quotes
     #[command(disable_help_flag = true)]
     Guide {
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
+        Some(Task::Doctor { fix }) => doctor::doctor(&repo, fix),
         Some(Task::Guide { args }) => guide::run(&repo, &args),
     });
     done.unwrap_or_else(|err| {

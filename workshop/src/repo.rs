@@ -126,6 +126,11 @@ impl Repo {
         self.root.join("my-container")
     }
 
+    /// The root filesystem of the containers.
+    pub fn rootfs(&self) -> PathBuf {
+        self.root.join(env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into()))
+    }
+
     /// A folder for what is worth remembering until `cargo clean`: how far the learner is, which hints were shown.
     pub fn state(&self) -> anyhow::Result<PathBuf> {
         let state = self.root.join("target/workshop");

@@ -5,6 +5,7 @@ use std::io::Write;
 pub const BOLD: &str = "\x1b[1m";
 pub const RED: &str = "\x1b[1;31m";
 pub const GREEN: &str = "\x1b[32m";
+pub const YELLOW: &str = "\x1b[33m";
 pub const DIM: &str = "\x1b[2m";
 pub const RESET: &str = "\x1b[0m";
 

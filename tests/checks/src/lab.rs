@@ -64,7 +64,7 @@ impl Lab {
             host: Host::start(program)?,
             mounts: Cell::new(None),
             soiled: Cell::new(false),
-            cgroups: Cgroups::default(),
+            cgroups: Cgroups::new(),
         };
         // Alpine's shell cannot start anything in the background without it, and steps 05 and 06 have no /dev yet.
         let null = lab.host.path(NULL);
@@ -203,7 +203,119 @@ impl Lab {
                 UNSEEN,
             ));
         };
+        crate::step10::remember_all(self, command);
         Ok(Held { before, runner, command, running })
+    }
+
+    /// Why the command did not run, if that shows in what the program said, and in experiments.
+    pub fn why(&self, done: &Done) -> Option<String> {
+        let said = &excerpt(&done.stderr);
+        let has = |text: &str| said.contains(text);
+        let denied = has("Operation not permitted") || has("EPERM") || has("Permission denied");
+        if self.mounts.get().is_some_and(|before| (1..before).contains(&self.mounts().len())) {
+            return Some(UNMOUNTED.into());
+        }
+        let procs = self.mounts().iter().filter(|(point, _)| point == "/proc").count();
+        if has("/proc") && procs != 1 {
+            return Some(PROC_ON_HOST.into());
+        }
+        if has("/proc/self") && has("No such file") {
+            return Some("/proc/self/exe is not there any more: chroot(2) was called in `run`, before your program started \
+                    itself again. Change the root in `child`, after the re-exec"
+                .into());
+        }
+        if has("No space left on device") || has("Cannot allocate memory") {
+            return Some("namespaces in namespaces, until the kernel says ENOSPC (or ENOMEM: the first child of a new PID \
+                    namespace is PID 1, and when it has died there are no others). Does `child` start another child, \
+                    where it should start the command?"
+                .into());
+        }
+        if ["Invalid argument", "EINVAL", "resource busy", "EBUSY"].iter().any(|text| has(text)) {
+            return Some(self.why_invalid());
+        }
+        if denied && (has("_map") || has("setgroups")) {
+            return Some(why_no_map(said));
+        }
+        if denied {
+            return Some(self.why_denied(done));
+        }
+        None
+    }
+
+    /// Why the command did not run, or not as it should.
+    pub fn why_not_run(&self, done: &Done) -> String {
+        if let Some(cause) = self.why(done) {
+            return cause;
+        }
+        let said = &done.stderr;
+        let has = |text: &str| said.contains(text);
+        if has("nothing is here yet") {
+            return "nothing is typed yet: `run` has to start the command (fork(2) and execve(2): Command::spawn), and \
+                    wait for it"
+                .into();
+        }
+        match done.status {
+            Some(0) => "the command was not started: `run` has to start it with Command::spawn (fork(2) and execve(2)), \
+                        and its stdin, stdout and stderr have to be those of your program",
+            Some(127) => "the command was not found (ENOENT): it is looked up in PATH, inside; is PATH set, and is this \
+                          the right root directory?",
+            _ if excerpt(said).is_empty() => {
+                "the command did not run, and your program does not say why: print the error in main"
+            }
+            _ => "your program stopped before the command ran; its message above says at what",
+        }
+        .into()
+    }
+
+    /// pivot_root(2) has one errno for many mistakes: two experiments tell them apart.
+    fn why_invalid(&self) -> String {
+        self.soil();
+        let works_after = |script: &str| {
+            self.host.run(script);
+            self.run(&["echo", "it runs"]).is_ok_and(|done| done.stdout == "it runs\n")
+        };
+        if works_after("mount --bind rootfs rootfs") {
+            return "pivot_root(2) wants a mount point as the new root, and the root filesystem is just a \
+                    directory. Mount it first (MS_BIND), on \"/\" or on itself"
+                .into();
+        }
+        if works_after("mount --make-rprivate /") {
+            return "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts \
+                    private: mount(2) on \"/\" with MS_PRIVATE *and* MS_REC (without it, only \"/\" itself becomes private), \
+                    in the new mount namespace, before the first mount"
+                .into();
+        }
+        "EINVAL (or EBUSY): a system call got what it cannot use; its manual page lists the reasons under ERRORS".into()
+    }
+
+    /// EPERM has many reasons, too. A program that gets equally far without root has a user namespace.
+    fn why_denied(&self, done: &Done) -> String {
+        let line = argv(&[&*self.program(), "run", "echo", "it runs"]);
+        let same = self
+            .start_as_learner(&line)
+            .and_then(Running::end)
+            .is_ok_and(|other| excerpt(&other.stderr) == excerpt(&done.stderr));
+        if same {
+            return NOT_ROOT_INSIDE.into();
+        }
+        "EPERM: your program may not do that. Everything but step 09 takes root (sudo), and what belongs to a namespace may only \
+         be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes first, or in the same call"
+            .into()
+    }
+
+    /// Whether the program has taken the host's root away from it.
+    pub fn is_lost(&self) -> Option<Failure> {
+        if self.host.path("/workshop").is_dir() {
+            return None;
+        }
+        Some(Failure {
+            did: format!("{} run echo hello", self.host.program()),
+            expected: "the host keeps its root directory and its mounts".into(),
+            got: "the host's own root directory was exchanged for the root filesystem".into(),
+            cause: "your program was still in the host's mount namespace when it called mount(2) and pivot_root(2), and \
+                    pivot_root(2) moves every process there: call unshare(CLONE_NEWNS) in `child` first"
+                .into(),
+        })
     }
 
     /// A command line as a person would type it.
@@ -308,17 +420,51 @@ impl Lab {
 
     /// Remembers a cgroup that this lab has caused, to be removed with it.
     pub fn remember(&self, cgroup: PathBuf) {
-        self.cgroups.0.borrow_mut().insert(cgroup);
+        self.cgroups.seen.borrow_mut().insert(cgroup);
     }
 }
 
 /// Cgroups that the program under test has made. They are removed when the host is gone, and with it their processes.
-#[derive(Default)]
-struct Cgroups(RefCell<BTreeSet<PathBuf>>);
+struct Cgroups {
+    /// What was there before.
+    before: BTreeSet<PathBuf>,
+    /// Those that a command was seen in.
+    seen: RefCell<BTreeSet<PathBuf>>,
+    /// The numbers of all processes: what is new, empty, and named after one of them is ours as well.
+    numbers: RefCell<BTreeSet<u32>>,
+}
+
+/// A cgroup that is new and empty may be somebody else's, who is just about to join it; not after this time.
+const SETTLED: Duration = Duration::from_secs(2);
+
+impl Cgroups {
+    fn new() -> Cgroups {
+        Cgroups { before: list(), seen: RefCell::default(), numbers: RefCell::default() }
+    }
+
+    fn is_ours(&self, dir: &Path) -> bool {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let mut words =
+            name.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+        words.any(|number| self.numbers.borrow().contains(&number))
+    }
+}
+
+/// The cgroups right below the root, in every hierarchy.
+fn list() -> BTreeSet<PathBuf> {
+    let mut list = BTreeSet::new();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
+        let entries = fs::read_dir(line.split(' ').nth(4).unwrap_or_default());
+        let entries = entries.into_iter().flatten().flatten();
+        list.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    list
+}
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        for dir in self.0.borrow().iter() {
+        for dir in self.seen.borrow().iter() {
             // EBUSY until the kernel has buried the last process.
             for _ in 0..100 {
                 if fs::remove_dir(dir).is_ok() || !dir.is_dir() {
@@ -327,8 +473,47 @@ impl Drop for Cgroups {
                 thread::sleep(GLANCE);
             }
         }
+        for dir in list().difference(&self.before).filter(|dir| self.is_ours(dir)) {
+            let age = || {
+                fs::metadata(dir)
+                    .and_then(|data| data.modified())
+                    .map(|time| time.elapsed().unwrap_or_default())
+            };
+            while age().is_ok_and(|age| age < SETTLED) {
+                thread::sleep(GLANCE);
+            }
+            _ = fs::remove_dir(dir);
+        }
     }
 }
+
+/// Why /proc is not in the root filesystem.
+pub const PROC_ON_HOST: &str = "proc was mounted on the host's /proc: mount(2) was called before chroot(2), when \"/proc\" was still \
+                                the host's. Mount after the root has changed (or on the proc folder of the root filesystem)";
+
+/// Why the host has fewer mounts than before.
+const UNMOUNTED: &str = "your program has unmounted what the host still needs, /dev/pts for example: only \"/\" was made private, and \
+                         detaching the old root has unmounted everything below it on the host as well. Make *all* mounts private: \
+                         MS_REC | MS_PRIVATE. MS_PRIVATE alone concerns only the one that is mounted on \"/\"";
+
+/// Why maps of users and groups cannot be written.
+pub fn why_no_map(said: &str) -> String {
+    if said.contains("gid_map") {
+        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to /proc/self/setgroups \
+         *before* gid_map"
+    } else if said.contains("uid_map") {
+        "EPERM: an ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before unshare(2) \
+         (afterwards geteuid(2) says 65534), written once, by a process in the new namespace"
+    } else {
+        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map"
+    }
+    .into()
+}
+
+/// Why a program with a user namespace may do nothing in it.
+pub const NOT_ROOT_INSIDE: &str = "EPERM: there is a user namespace, but your program is not root in it. execve(2) drops all \
+                                   capabilities, unless the user is mapped to 0: write `0 UID 1` to /proc/self/uid_map before \
+                                   you start yourself again";
 
 /// Why a command is not to be found among the host's processes.
 const UNSEEN: &str = "the command runs inside another process, or under another name: it has to be started with execve(2), \
@@ -388,7 +573,8 @@ impl<'a> Running<'a> {
 
     /// The runner's number on the host.
     pub fn runner(&self) -> u32 {
-        fs::read_to_string(&self.note).ok().and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
+        let pid = fs::read_to_string(&self.note).ok().and_then(|pid| pid.trim().parse().ok());
+        pid.unwrap_or(0)
     }
 
     /// The number on the host of the process that the container is there for.
@@ -425,7 +611,7 @@ impl<'a> Running<'a> {
             if self.over() {
                 let done = self.done();
                 let expected = format!("the command runs and prints {:?}", pattern.trim_end());
-                return Err(done.wrong(expected, done.summary(), done.why_not_run()));
+                return Err(done.wrong(expected, done.summary(), self.lab.why_not_run(&done)));
             }
             self.glance(end)?;
         }
@@ -461,6 +647,7 @@ impl<'a> Running<'a> {
     }
 
     fn done(&self) -> Done {
+        self.lab.cgroups.numbers.borrow_mut().insert(self.runner());
         let status = self.status;
         Done {
             did: self.did.clone(),
@@ -472,6 +659,22 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Takes in what has come in the meantime.
+    pub fn catch_up(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Out(bytes) => self.stdout.extend(bytes),
+            Event::Err(bytes) => self.stderr.extend(bytes),
+            Event::Closed => self.open -= 1,
+            Event::Ended(status) => self.status = Some(status),
+        }
+    }
+
     /// A failure of a run that is still going on.
     pub fn wrong(&self, expected: &str, got: &str, cause: &str) -> Failure {
         self.done().wrong(expected, got, cause)
@@ -480,10 +683,7 @@ impl<'a> Running<'a> {
     /// Takes in what comes next, or sees that the program has gone wild.
     fn glance(&mut self, end: Instant) -> Result<(), Failure> {
         match self.events.recv_timeout(GLANCE) {
-            Ok(Event::Out(bytes)) => self.stdout.extend(bytes),
-            Ok(Event::Err(bytes)) => self.stderr.extend(bytes),
-            Ok(Event::Closed) => self.open -= 1,
-            Ok(Event::Ended(status)) => self.status = Some(status),
+            Ok(event) => self.take(event),
             Err(RecvTimeoutError::Disconnected) => self.open = 0,
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -491,7 +691,9 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         self.glanced = Instant::now();
-        let count = self.lab.host.processes().len();
+        let processes = self.lab.host.processes();
+        let count = processes.len();
+        self.lab.cgroups.numbers.borrow_mut().extend(processes.iter().map(|(pid, _)| pid));
         if count > MANY {
             let got = format!("{count} processes, and ever more (they have been stopped)");
             return Err(self.wild("it ends", &got, FORKS));
@@ -535,6 +737,11 @@ impl<'a> Running<'a> {
                 .into();
         }
         let Some(command) = self.inside() else {
+            if self.stdout.is_empty() {
+                return "your program has not got as far as to start the command (or the command ended without a word): it waits, \
+                        or loops, before"
+                    .into();
+            }
             return "the command has ended and your program still waits: wait(2) for the process that you started, not \
                     for a signal or a process that never comes"
                 .into();
@@ -632,42 +839,6 @@ impl Done {
             ));
         }
         None
-    }
-
-    /// Why the command did not run, or not as it should.
-    pub fn why_not_run(&self) -> String {
-        let said = &self.stderr;
-        let has = |text: &str| said.contains(text);
-        if has("/proc/self/exe") && has("No such file") {
-            return "/proc/self/exe is not there any more: chroot(2) was called before your program started itself again. \
-                    Change the root in `child`, after the re-exec"
-                .into();
-        }
-        if has("no space left") || has("No space left on device") || has("Cannot allocate memory") {
-            return "after unshare(CLONE_NEWPID), the first child is PID 1; once it has died, fork(2) fails with ENOMEM. \
-                    And ENOSPC: namespaces in namespaces without end"
-                .into();
-        }
-        if has("nothing is here yet") {
-            return "nothing is typed yet: `run` has to start the command (fork(2) and execve(2): Command::spawn), and wait for it"
-                .into();
-        }
-        if self.status == Some(0) {
-            return "the command was not started: `run` has to start it with Command::spawn (fork(2) and execve(2)), and \
-                    its stdin, stdout and stderr have to be those of your program"
-                .into();
-        }
-        if self.status == Some(127) {
-            return "the command was not found (ENOENT): it is looked up in PATH, inside; is PATH set, and is this the \
-                    right root directory?"
-                .into();
-        }
-        if excerpt(said).is_empty() {
-            "the command did not run, and your program does not say why: print the error in main"
-                .into()
-        } else {
-            "your program stopped before the command ran; its message above says at what".into()
-        }
     }
 }
 

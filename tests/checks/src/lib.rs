@@ -9,6 +9,7 @@
 //! - [`Bench`]: runs checks on a program;
 //! - [`lab`]: what a check has at hand.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -159,15 +160,30 @@ impl Bench {
 
     /// Runs one check. It always ends: whatever hangs, forks or prints without end is stopped.
     pub fn run(&mut self, check: &Check) -> Verdict {
-        // The classroom host panics where a test should end.
-        match catch_unwind(AssertUnwindSafe(|| self.observe(check))) {
-            Ok(verdict) => verdict,
-            Err(panic) => {
-                self.lab = None;
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or(panic.downcast_ref::<&str>().map(|text| text.to_string()));
-                Verdict::Impossible(text.unwrap_or_default())
+        let lab = match self.lab.take() {
+            Some(lab) => lab,
+            // The classroom host panics where a test should end.
+            None => match catch_unwind(|| Lab::new(&self.program)) {
+                Ok(Ok(lab)) => lab,
+                Ok(Err(missing)) => return Verdict::Impossible(missing.why),
+                Err(panic) => return Verdict::Impossible(message(&*panic)),
+            },
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let result = (check.observe)(&lab);
+            (result, lab.is_clean())
+        }));
+        if let Some(failure) = lab.is_lost() {
+            return Verdict::Failed(failure);
+        }
+        match result {
+            Ok((Ok(()), is_clean)) => {
+                // What a check has left behind must not be blamed on the next one.
+                self.lab = is_clean.then_some(lab);
+                Verdict::Passed
             }
+            Ok((Err(failure), _)) => Verdict::Failed(failure),
+            Err(panic) => Verdict::Impossible(message(&*panic)),
         }
     }
 
@@ -176,25 +192,12 @@ impl Bench {
         let next = CHECKS.get(usize::from(check.until)).and_then(|checks| checks.first());
         next.is_some_and(|next| matches!(self.run(next), Verdict::Passed))
     }
+}
 
-    fn observe(&mut self, check: &Check) -> Verdict {
-        let lab = match self.lab.take() {
-            Some(lab) => lab,
-            None => match Lab::new(&self.program) {
-                Ok(lab) => lab,
-                Err(missing) => return Verdict::Impossible(missing.why),
-            },
-        };
-        let result = (check.observe)(&lab);
-        // What a check has found wrong, or has left behind, must not be blamed on the next one.
-        if result.is_ok() && lab.is_clean() {
-            self.lab = Some(lab);
-        }
-        match result {
-            Ok(()) => Verdict::Passed,
-            Err(failure) => Verdict::Failed(failure),
-        }
-    }
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or(panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
 }
 
 #[cfg(test)]

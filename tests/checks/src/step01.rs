@@ -7,6 +7,7 @@ use crate::Check;
 use crate::Failure;
 use crate::lab::Lab;
 use crate::lab::argv;
+use crate::lab::excerpt;
 use crate::lab::quoted;
 
 pub const CHECKS: &[Check] = &[
@@ -132,22 +133,38 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn runs(lab: &Lab) -> Result<(), Failure> {
-    let done = lab.run(&["sh", "-c", "echo hello; echo oops >&2"])?;
-    let expected = "\"hello\" on stdout, \"oops\" on stderr, exit status 0";
-    if done.stdout == "hello\n" && done.stderr.contains("oops") && done.status == Some(0) {
+    let done = lab.run(&["echo", "hello"])?;
+    if done.stdout != "hello\n" || done.status != Some(0) {
+        let cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
+            "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your own \
+             messages"
+                .into()
+        } else if done.stdout == "\n" {
+            "the arguments behind the command do not reach it: pass all of them with Command::args"
+                .into()
+        } else if done.stdout.is_empty()
+            && done.status == Some(0)
+            && !done.stderr.contains("nothing is here yet")
+        {
+            let touched = lab.run(&["sh", "-c", "echo it runs >&2"])?;
+            if touched.stderr.contains("it runs\n") {
+                "stdout of the command is lost: do not redirect it (Stdio::piped, Stdio::null, output()); spawn() inherits it"
+                    .into()
+            } else {
+                lab.why_not_run(&done)
+            }
+        } else {
+            lab.why_not_run(&done)
+        };
+        return Err(done.wrong("\"hello\", exit status 0", done.summary(), cause));
+    }
+    let done = lab.run(&["cat", "/no-such-file"])?;
+    if done.stdout.is_empty() && excerpt(&done.stderr).contains("/no-such-file") {
         return Ok(());
     }
-    let cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
-        "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your own messages"
-            .into()
-    } else if done.stdout == "hello\n" && !done.stderr.contains("oops") {
-        "stderr of the command is lost: do not redirect it; spawn() inherits it".into()
-    } else if done.stdout.is_empty() && done.stderr.contains("oops") {
-        "stdout of the command is lost: do not redirect it; spawn() inherits it".into()
-    } else {
-        done.why_not_run()
-    };
-    Err(done.wrong(expected, done.summary(), cause))
+    let lost = || "stderr of the command is lost: do not redirect it; spawn() inherits it".into();
+    let cause = lab.why(&done).unwrap_or_else(lost);
+    Err(done.wrong("on stderr, cat's complaint about /no-such-file", done.summary(), cause))
 }
 
 fn arguments(lab: &Lab) -> Result<(), Failure> {
@@ -173,17 +190,21 @@ fn arguments(lab: &Lab) -> Result<(), Failure> {
         return Ok(());
     }
     let text = &done.stdout;
+    let joined = "the arguments were joined to one text and split at spaces again (by a shell, or by split_whitespace): pass \
+                  them on one by one with Command::args";
     let cause: String = if text.is_empty() {
-        if done.stderr.contains("UTF-8") || done.stderr.contains("Utf8") {
+        if excerpt(&done.stderr).contains("UTF-8") {
             "an argument need not be UTF-8: collect them as OsString, not String".into()
+        } else if lab.run(&["echo", "a  b"])?.stdout
+            == "a b
+"
+        {
+            joined.into()
         } else {
-            "the arguments behind the command do not reach it: pass all of them with Command::args"
-                .into()
+            lab.why_not_run(&done)
         }
     } else if text.contains("|a|b|") {
-        "the arguments were joined to one text and split at spaces again (by a shell, or by split_whitespace): pass them on \
-         one by one with Command::args"
-            .into()
+        joined.into()
     } else if !text.contains("$HOME") {
         "a shell has read the arguments once more and replaced $HOME and *: pass them on one by one with Command::args".into()
     } else if text.contains('\u{fffd}')
@@ -213,7 +234,7 @@ fn stdin(lab: &Lab) -> Result<(), Failure> {
     }
     let cause = "stdin of the command is not that of your program: do not redirect it (Stdio::null, Stdio::piped, output()); \
                  spawn() inherits it";
-    let cause = if done.status == Some(0) { cause.into() } else { done.why_not_run() };
+    let cause = if done.status == Some(0) { cause.into() } else { lab.why_not_run(&done) };
     Err(done.wrong("what comes from stdin, here \"hello\", comes out again", done.summary(), cause))
 }
 
@@ -235,10 +256,10 @@ fn waits(lab: &Lab) -> Result<(), Failure> {
         ));
     }
     if done.status != Some(0) {
-        return Err(done.wrong("exit status 0", done.summary(), done.why_not_run()));
+        return Err(done.wrong("exit status 0", done.summary(), lab.why_not_run(&done)));
     }
     if done.stderr.contains("nothing is here yet") {
-        return Err(done.wrong("the command runs", done.summary(), done.why_not_run()));
+        return Err(done.wrong("the command runs", done.summary(), lab.why_not_run(&done)));
     }
     Ok(())
 }
@@ -254,6 +275,7 @@ fn status(lab: &Lab) -> Result<(), Failure> {
                 "the exit status is swallowed: your program returns success whatever the command returned. Return the number that \
                  ExitStatus::code() gives, also through both halves once there are two"
             }
+            _ if lab.why(&done).is_some() => &lab.why_not_run(&done),
             Some(1 | 125) => {
                 "a command that fails is no error of yours: do not make an Err of it, but return its number \
                  (ExitStatus::code())"
@@ -268,18 +290,19 @@ fn status(lab: &Lab) -> Result<(), Failure> {
 }
 
 fn signal(lab: &Lab) -> Result<(), Failure> {
-    let done = lab.run(&["sh", "-c", "kill -9 $$"])?;
+    let held = lab.hold(&[""; 0], "")?;
+    lab.host().run(&format!("kill -9 {}", held.command));
+    let done = held.running.end()?;
     if done.status == Some(137) {
         return Ok(());
     }
-    let cause = if done.stderr.contains("nothing is here yet") {
-        done.why_not_run()
-    } else {
-        "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say 128 + the number of the \
-         signal (ExitStatusExt::signal())"
-            .into()
-    };
-    Err(done.wrong("exit status 137 (128 + 9, for SIGKILL)", done.ending(), cause))
+    let cause = "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say 128 + the \
+                 number of the signal (ExitStatusExt::signal())";
+    Err(done.wrong(
+        "the command is killed with SIGKILL: exit status 137 (128 + 9)",
+        done.ending(),
+        cause,
+    ))
 }
 
 fn not_found(lab: &Lab) -> Result<(), Failure> {
@@ -338,7 +361,7 @@ fn terminal(lab: &Lab) -> Result<(), Failure> {
         "one of stdin, stdout and stderr is not the terminal any more: do not put pipes in between"
             .into()
     } else {
-        done.why_not_run()
+        lab.why_not_run(&done)
     };
     Err(done.wrong(
         "stdin, stdout and stderr of the command are the terminal",

@@ -33,6 +33,10 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// Why the host has another name, although the command's is its own.
+pub const RENAMED: &str = "sethostname(2) was called in the host's UTS namespace: call it in `child`, after unshare(CLONE_NEWUTS), \
+                           not before it. It renames whatever namespace the caller is in";
+
 fn outwards(lab: &Lab) -> Result<(), Failure> {
     let held = lab.hold(&[""; 0], "hostname renamed-inside; hostname; ")?;
     let host = lab.host().run("hostname").stdout;
@@ -45,10 +49,7 @@ fn outwards(lab: &Lab) -> Result<(), Failure> {
     if host == "host\n" {
         return Ok(());
     }
-    let cause = held
-        .apart("uts", "CLONE_NEWUTS")
-        .err()
-        .unwrap_or_else(|| "something renames the host".into());
+    let cause = held.apart("uts", "CLONE_NEWUTS").err().unwrap_or_else(|| RENAMED.into());
     let got = format!("the host is called {:?} now", host.trim());
     Err(held.wrong("the host is still called \"host\"", &got, &cause))
 }

@@ -4,6 +4,7 @@ use crate::Check;
 use crate::Failure;
 use crate::lab::Lab;
 use crate::lab::argv;
+use crate::step02::RENAMED;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -40,8 +41,6 @@ fn named(lab: &Lab) -> Result<(), Failure> {
     let host = lab.host().run("hostname").stdout;
     if host != "host\n" {
         lab.soil();
-        let cause = "sethostname(2) was called in the host's UTS namespace: call it in `child`, after unshare(CLONE_NEWUTS), not \
-                     before it. It renames whatever namespace the caller is in";
         let got = format!(
             "the host is called {:?} now, and the container {:?}",
             host.trim(),
@@ -50,7 +49,7 @@ fn named(lab: &Lab) -> Result<(), Failure> {
         return Err(done.wrong(
             "the container is called \"container\", the host still \"host\"",
             got,
-            cause,
+            RENAMED,
         ));
     }
     if done.stdout == "container\n" {
@@ -61,7 +60,7 @@ fn named(lab: &Lab) -> Result<(), Failure> {
          `child`, before the command is started"
             .into()
     } else if done.stdout.is_empty() {
-        done.why_not_run()
+        lab.why_not_run(&done)
     } else {
         "sethostname(2) was called with another name".into()
     };
@@ -84,7 +83,7 @@ fn reexec(lab: &Lab) -> Result<(), Failure> {
          always /proc/self/exe"
             .into()
     } else {
-        done.why_not_run()
+        lab.why_not_run(&done)
     };
     Err(done.wrong("\"container\"", done.summary(), cause))
 }

@@ -7,6 +7,7 @@ use crate::Failure;
 use crate::lab::Held;
 use crate::lab::Lab;
 use crate::lab::Process;
+use crate::lab::Running;
 use crate::lab::argv;
 
 pub const CHECKS: &[Check] = &[
@@ -125,7 +126,7 @@ fn pids(lab: &Lab) -> Result<(), Failure> {
 
 fn orphans(lab: &Lab) -> Result<(), Failure> {
     // The subshell ends at once, and leaves an orphan that ends, with a status of its own, when told to.
-    let held = lab.hold(&[""; 0], "(sh -c 'read line; exit 9' orphan <&3 &) 3<&0; ")?;
+    let mut held = lab.hold(&[""; 0], "(sh -c 'read line; exit 9' orphan <&3 &) 3<&0; ")?;
     let Some(init) = init(lab, &held) else {
         lab.soil();
         return Err(held.wrong("the container has a PID 1", "it has none", &why_no_pids(&held)));
@@ -135,20 +136,26 @@ fn orphans(lab: &Lab) -> Result<(), Failure> {
         lab.wait_until(|| lab.processes().iter().any(|p| orphan(p) && p.parent == init.pid));
     if !adopted {
         lab.soil();
+        held.running.catch_up();
+        need_background(lab, &held)?;
         return Err(held.wrong(
             "PID 1 adopts the orphan",
             "it does not",
             "the orphan has left the container's PID namespace",
         ));
     }
-    let Held { mut running, .. } = held;
+    let Held { mut running, command, .. } = held;
     let pid = lab.processes().into_iter().find(orphan).map_or(0, |process| process.pid);
     lab.host().run(&format!("kill -9 {pid}"));
     let reaped = lab.wait_until(|| !lab.processes().iter().any(|process| process.pid == pid));
     if !reaped {
         lab.soil();
-        let cause = "PID 1 waits for the command only: orphans become its children, and stay zombies until it waits for them, too. \
-                     Wait for any child, waitpid(-1), until it was the command";
+        let cause = if init.pid == command {
+            COMMAND_IS_INIT
+        } else {
+            "PID 1 waits for the command only: orphans become its children, and stay zombies until it waits for them, too. \
+             Wait for any child, waitpid(-1), until it was the command"
+        };
         return Err(running.wrong(
             "an orphan that has ended disappears",
             "it stays, as a zombie",
@@ -262,13 +269,31 @@ fn sigterm(lab: &Lab) -> Result<(), Failure> {
 }
 
 fn ctrl_c(lab: &Lab) -> Result<(), Failure> {
+    // The command survives Ctrl-C for a moment: whoever has started it has to survive it, too, and to wait.
+    let inner = "trap \"echo caught; exit 5\" INT; echo ready; while true; do :; done";
+    let (mut running, shown) = on_terminal(lab, inner)?;
+    running.until("ready\r\n")?;
+    running.send(b"\x03");
+    let done = running.exit()?;
+    let handlers = "Both halves need a handler for SIGINT that does nothing, and go on waiting";
+    if !done.stdout.contains("caught") || done.status != Some(5) {
+        lab.soil();
+        let cause = format!(
+            "Ctrl-C has ended the runner before it could wait for the command, or pass its status on: SIGINT goes to every \
+             process in the foreground of the terminal. {handlers}"
+        );
+        let mut failure = done.wrong(
+            "the command catches Ctrl-C, and ends with status 5: so does the runner",
+            done.ending(),
+            cause,
+        );
+        failure.did = shown;
+        return Err(failure);
+    }
     // What is in the background ignores Ctrl-C and the end of the terminal, so only the end of PID 1 ends it.
     let inner =
         "trap \"\" INT HUP; sleep 1000 <&- >&- 2>&- & trap - INT HUP; echo ready; read line";
-    let line = format!("{} run sh -c '{inner}'", lab.program());
-    let shown =
-        format!("{} run sh -c 'read line'   (on a terminal, then Ctrl-C)", lab.host().program());
-    let mut running = lab.start_as(Some(&shown), &argv(&["script", "-qec", &line, "/dev/null"]))?;
+    let (mut running, _) = on_terminal(lab, inner)?;
     running.until("ready\r\n")?;
     running.send(b"\x03");
     let done = running.exit()?;
@@ -278,15 +303,41 @@ fn ctrl_c(lab: &Lab) -> Result<(), Failure> {
     let expected = "Ctrl-C ends the command and all of the container; exit status 130";
     if !lab.wait_until(|| !sleeps()) {
         lab.soil();
-        let cause = "what runs in the background has survived: the container has no PID 1 that takes it along (CLONE_NEWPID), or PID 1 \
-                     still runs";
+        let cause = "what runs in the background has survived: the container has no PID 1 that takes it along (CLONE_NEWPID), or \
+                     PID 1 still runs";
         return Err(done.wrong(expected, "a process in the background still runs", cause));
     }
     if done.status == Some(130) {
         return Ok(());
     }
     lab.soil();
-    let cause = "Ctrl-C has ended the runner before it could pass the status on: SIGINT goes to every process in the foreground of the \
-                 terminal. Both halves need a handler for SIGINT that does nothing, and go on waiting";
+    let cause = format!("Ctrl-C has ended the command, that is 128 + 2. {handlers}");
     Err(done.wrong(expected, done.ending(), cause))
 }
+
+/// Runs a script inside, on a terminal; and how to show that.
+fn on_terminal<'a>(lab: &'a Lab, inner: &str) -> Result<(Running<'a>, String), Failure> {
+    // exec: script(1) starts a shell, and that one is not to answer Ctrl-C for us.
+    let line = format!("exec {} run sh -c '{inner}'", lab.program());
+    let shown =
+        format!("{} run sh -c '{inner}'   (on a terminal, then Ctrl-C)", lab.host().program());
+    Ok((lab.start_as(Some(&shown), &argv(&["script", "-qec", &line, "/dev/null"]))?, shown))
+}
+
+/// The shell inside has to be able to start something in the background.
+fn need_background(lab: &Lab, held: &Held) -> Result<(), Failure> {
+    let mut failure = held.wrong(
+        "the shell starts something in the background (`command &`)",
+        "it cannot",
+        NO_NULL,
+    );
+    if !failure.got.contains("/dev/null") {
+        return Ok(());
+    }
+    lab.soil();
+    failure.cause = NO_NULL.into();
+    Err(failure)
+}
+
+const NO_NULL: &str = "a shell opens /dev/null for what it starts in the background, and it is not there: the tmpfs on /dev hides the root \
+                       filesystem's devices, and the host's have to be mounted in it (null, zero, full, random, urandom, tty)";

@@ -9,6 +9,7 @@ use crate::lab::Held;
 use crate::lab::Lab;
 use crate::lab::argv;
 use crate::lab::quoted;
+use crate::step07::OLD_ROOT;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -106,7 +107,7 @@ pub fn need_root(lab: &Lab) -> Result<(), Failure> {
          before the command is started"
             .into()
     } else {
-        done.why_not_run()
+        lab.why_not_run(&done)
     };
     Err(done.wrong(
         "the text of a file `marker` that lies in the root filesystem",
@@ -144,7 +145,9 @@ fn cwd(lab: &Lab) -> Result<(), Failure> {
     let held = lab.hold(&[""; 0], "")?;
     lab.soil();
     let place = place(lab, &held);
+    let stacked = lab.mounts_of(held.command).iter().filter(|(point, _)| point == "/").count() > 1;
     let cause = match place.as_str() {
+        _ if stacked => OLD_ROOT,
         "/" => {
             "the working directory is the host's `/`: chdir(\"/\") was called before chroot(2), when `/` was still the host's. Call it \
              afterwards"
@@ -183,29 +186,26 @@ fn lookup(lab: &Lab) -> Result<(), Failure> {
         }
         .into()
     } else {
-        done.why_not_run()
+        lab.why_not_run(&done)
     };
     Err(done.wrong("a script that lies in the root filesystem's /bin runs", done.summary(), cause))
 }
 
 fn environment(lab: &Lab) -> Result<(), Failure> {
-    let program = lab.program();
-    let words = [
-        "env",
-        "PASSWORD=secret",
-        "TERM=dumb",
-        &program,
-        "run",
-        "sh",
-        "-c",
-        "echo \"$PASSWORD|$PATH|$HOME|$TERM\"",
-    ];
-    let done = lab.start_as(None, &argv(&words))?.end()?;
-    let text = done.stdout.trim_end();
-    let values: Vec<&str> = text.split('|').collect();
-    let [password, path, home, term] = values[..] else {
-        return Err(done.wrong("the variables of the command", done.summary(), done.why_not_run()));
+    let line = argv(&["env", "PASSWORD=secret", "TERM=dumb", &*lab.program(), "run", "env"]);
+    let done = lab.start_as(None, &line)?.end()?;
+    if done.status != Some(0) {
+        return Err(done.wrong(
+            "the variables of the command",
+            done.summary(),
+            lab.why_not_run(&done),
+        ));
+    }
+    let value = |name: &str| {
+        let line = done.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_default().to_string()
     };
+    let [password, path, home, term] = ["PASSWORD", "PATH", "HOME", "TERM"].map(value);
     let cause = if !password.is_empty() {
         "the caller's variables are inherited: Command::env_clear(), before you set those that the container needs"
     } else if !path.split(':').any(|dir| dir == "/bin") {
@@ -219,7 +219,7 @@ fn environment(lab: &Lab) -> Result<(), Failure> {
     };
     Err(done.wrong(
         "PASSWORD is empty; PATH has /bin; HOME is set; TERM is the caller's",
-        quoted(text),
+        format!("PASSWORD={password} PATH={path} HOME={home} TERM={term}"),
         cause,
     ))
 }

@@ -5,7 +5,9 @@ use nix::sys::signal::Signal;
 use crate::Check;
 use crate::Failure;
 use crate::lab::Lab;
+use crate::lab::PROC_ON_HOST;
 use crate::step05::need_root;
+use crate::step07::SHARED;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -73,8 +75,7 @@ pub fn need_proc(lab: &Lab) -> Result<(), Failure> {
         let (got, cause) = if numbers == "none" && on_host {
             (
                 "/proc is empty; on the host, another proc is mounted on /proc",
-                "proc was mounted on the host's /proc: mount(2) was called before chroot(2), when \"/proc\" was still the host's. Mount \
-                 after the root has changed (or on the proc folder of the root filesystem)",
+                PROC_ON_HOST,
             )
         } else if numbers == "none" {
             (
@@ -129,7 +130,11 @@ fn gone(lab: &Lab) -> Result<(), Failure> {
         }
         lab.soil();
         let points: Vec<&str> = left.iter().map(|(point, _)| point.as_str()).collect();
-        let cause = if always {
+        let cause = if always
+            && lab.hold(&[""; 0], "").is_ok_and(|held| held.apart("mnt", "").is_ok())
+        {
+            SHARED
+        } else if always {
             "nobody unmounts what was mounted: umount2(\"/proc\", MNT_DETACH) in `child`, when the command has ended"
         } else if args.is_empty() {
             "SIGTERM ends `child` before it has unmounted: it needs a handler that passes the signal on to the command, and goes on to \

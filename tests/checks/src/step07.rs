@@ -79,39 +79,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Whether a command runs at all. pivot_root(2) has one errno for many mistakes: two experiments tell them apart.
-fn need_start(lab: &Lab) -> Result<(), Failure> {
-    let done = lab.run(&["echo", "it runs"])?;
-    if done.stdout == "it runs\n" {
-        return Ok(());
-    }
-    lab.soil();
-    let works_after = |script: &str| {
-        lab.host().run(script);
-        lab.run(&["echo", "it runs"]).is_ok_and(|done| done.stdout == "it runs\n")
-    };
-    let cause = if !done.stderr.contains("Invalid argument") && !done.stderr.contains("EINVAL") {
-        done.why_not_run()
-    } else if works_after("mount --bind rootfs rootfs") {
-        "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount it on itself first \
-         (MS_BIND)"
-            .into()
-    } else if works_after("mount --make-rprivate /") {
-        "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts private, with MS_REC as well \
-         (\"/\" alone is not enough), in the new mount namespace and before the root filesystem is mounted on itself"
-            .into()
-    } else {
-        "EINVAL: see the list of conditions in pivot_root(2)".into()
-    };
-    Err(done.wrong(
-        "the command runs on a host whose mounts are shared, as systemd makes them",
-        done.summary(),
-        cause,
-    ))
-}
-
 fn starts(lab: &Lab) -> Result<(), Failure> {
-    need_start(lab)?;
     need_proc(lab)?;
     let held = lab.hold(&[""; 0], "")?;
     match held.apart("mnt", "CLONE_NEWNS") {
@@ -140,11 +108,7 @@ fn private(lab: &Lab) -> Result<(), Failure> {
     }
     lab.soil();
     let points: Vec<&str> = left.iter().map(|(point, _)| point.as_str()).collect();
-    let cause = held.apart("mnt", "CLONE_NEWNS").err().unwrap_or_else(|| {
-        "the command has a mount namespace of its own, but its mounts are still shared with the host's: what is mounted in one appears in the \
-         other. Make them private right after unshare(CLONE_NEWNS): mount(2) on \"/\" with MS_REC | MS_PRIVATE"
-            .into()
-    });
+    let cause = held.apart("mnt", "CLONE_NEWNS").err().unwrap_or_else(|| SHARED.into());
     let got = if left.is_empty() {
         "mounts of the host are gone".into()
     } else {
@@ -168,11 +132,7 @@ fn nothing_left(lab: &Lab) -> Result<(), Failure> {
         return Ok(());
     }
     let points: Vec<&str> = left.iter().map(|(point, _)| point.as_str()).collect();
-    let cause = held.apart("mnt", "CLONE_NEWNS").err().unwrap_or_else(|| {
-        "its mounts are shared with the host, and stay there: make them private (MS_REC | MS_PRIVATE on \"/\") right after \
-         unshare(CLONE_NEWNS)"
-            .into()
-    });
+    let cause = held.apart("mnt", "CLONE_NEWNS").err().unwrap_or_else(|| SHARED.into());
     let got = format!("this is left on the host: {}", points.join(", "));
     Err(held.wrong(
         "the runner is killed with SIGKILL: the host has the same mounts as before",
@@ -220,7 +180,9 @@ fn no_escape(lab: &Lab) -> Result<(), Failure> {
     ))
 }
 
-const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new one (or on put_old). Take it off \
+pub const SHARED: &str = "the command has a mount namespace of its own, but its mounts are still shared with the host's: what is mounted in one appears \
+                          in the other. Make them private right after unshare(CLONE_NEWNS): mount(2) on \"/\" with MS_REC | MS_PRIVATE";
+pub const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new one (or on put_old). Take it off \
                         with umount2(…, MNT_DETACH)";
 const CHROOT: &str = "the root was changed with chroot(2), which only moves the starting point of path names: root inside can call it once more and \
                       climb out. pivot_root(2) exchanges the root mount itself";

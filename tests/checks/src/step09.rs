@@ -6,7 +6,10 @@ use crate::Check;
 use crate::Failure;
 use crate::lab::Held;
 use crate::lab::Lab;
+use crate::lab::NOT_ROOT_INSIDE;
 use crate::lab::argv;
+use crate::lab::excerpt;
+use crate::lab::why_no_map;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -62,19 +65,14 @@ fn without_root(lab: &Lab) -> Result<(), Failure> {
     if done.stdout == "0\n0\ncontainer\n" && done.status == Some(0) {
         return Ok(());
     }
-    let said = &done.stderr;
+    let said = &excerpt(&done.stderr);
     let denied = said.contains("Operation not permitted")
         || said.contains("EPERM")
         || said.contains("Permission denied");
-    let cause = if denied && said.contains("gid_map") {
-        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to /proc/self/setgroups *before* gid_map"
-            .into()
-    } else if denied && said.contains("uid_map") {
-        "EPERM: an ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before unshare(2) (afterwards it is 65534), \
-         written once, by a process in the new namespace"
-            .into()
-    } else if denied && said.contains("setgroups") {
-        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map".into()
+    let cause = if denied && (said.contains("_map") || said.contains("setgroups")) {
+        why_no_map(said)
+    } else if denied && ["hostname", "mount", "/proc"].iter().any(|word| said.contains(word)) {
+        NOT_ROOT_INSIDE.into()
     } else if denied {
         "EPERM: an ordinary user may create the other namespaces only inside a user namespace of his own: CLONE_NEWUSER in the same unshare(2), or \
          before it"
@@ -82,7 +80,7 @@ fn without_root(lab: &Lab) -> Result<(), Failure> {
     } else if done.stdout.starts_with("65534") {
         "65534 is the number for users that nobody has mapped: write uid_map and gid_map before the command is started".into()
     } else {
-        done.why_not_run()
+        lab.why_not_run(&done)
     };
     Err(done.wrong(
         "started by an ordinary user (uid 1000): \"0\", \"0\", \"container\"",

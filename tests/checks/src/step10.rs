@@ -155,6 +155,18 @@ impl Cgroup {
     }
 }
 
+/// Remembers the cgroups that a process is in and the host is not, so that they are removed in the end.
+pub fn remember_all(lab: &Lab, pid: u32) {
+    for controller in ["pids", "memory", "cpu", ""] {
+        let of = |pid| Cgroup::of(lab, pid, controller);
+        if let (Some(cgroup), Some(host)) = (of(pid), of(1)) {
+            if cgroup.path != host.path {
+                lab.remember(cgroup.dir);
+            }
+        }
+    }
+}
+
 /// The command's cgroup, if it is not the same as the runner's.
 fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup, Failure> {
     let Some(command) = Cgroup::of(lab, held.command, controller) else {
@@ -166,7 +178,6 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup, Failure> {
     };
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
     if outside.as_ref() != Some(&command.path) {
-        lab.remember(command.dir.clone());
         return Ok(command);
     }
     lab.soil();
@@ -238,7 +249,7 @@ fn memory(lab: &Lab) -> Result<(), Failure> {
         Err(_) | Ok(1_000_000_000_000_u64..) => {
             "nothing was written to memory.max (v1: memory.limit_in_bytes) of the command's cgroup: write the limit before you start the command"
         }
-        Ok(50_000_000) => "M is 1024 * 1024 here, as with Docker, not a million",
+        Ok(49_000_000..=50_000_000) => "M is 1024 * 1024 here, as with Docker, not a million",
         Ok(_) => {
             "another number was written than --memory says; it is in bytes, K, M and G are powers of 1024"
         }
@@ -336,6 +347,7 @@ fn gone(lab: &Lab) -> Result<(), Failure> {
         let options = ["--memory", "50M", "--cpus", "0.5"];
         let held = lab.hold(&options, "")?;
         let mut dirs = Vec::new();
+        let moved = lab.namespace(held.runner, "mnt") == lab.namespace(held.command, "mnt");
         for controller in ["pids", "memory", "cpu"] {
             dirs.push(cgroup(lab, &held, controller)?.dir);
         }
@@ -348,13 +360,16 @@ fn gone(lab: &Lab) -> Result<(), Failure> {
         // The run is over: what is there now stays.
         let Some(left) = dirs.iter().find(|dir| dir.is_dir()) else { continue };
         lab.soil();
-        let cause = if done.status.is_none() {
+        let cause = if moved {
+            "the runner cannot find it any more: it is in the same mount namespace as the container, and pivot_root(2) has moved \
+             it into the new root, where there is no /sys. Call unshare(CLONE_NEWNS) in `child`, not in `run`"
+        } else if done.status.is_none() {
             "SIGTERM has ended the runner before it could remove the cgroup: it needs a handler that passes the signal on, and goes on to the tidying up"
         } else if way.starts_with("SIGTERM") {
             "the cgroup is removed only if the command ends by itself: remove it whatever the result, before you look at it"
         } else {
-            "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try again after a moment; ENOENT: the \
-             runner itself was moved into the new root, because `run` called unshare(CLONE_NEWNS) and not `child`)"
+            "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try again after a \
+             moment)"
         };
         let got = format!("{way}, and this is left: {}", left.display());
         return Err(done.wrong("after the run, its cgroup is gone", got, cause));

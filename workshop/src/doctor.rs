@@ -1,0 +1,682 @@
+//! `cargo workshop doctor`: can this machine do the workshop? And what is left of earlier runs?
+//!
+//! Each probe looks at files only (/proc, /sys, the root filesystem, PATH), below a folder that stands for `/`: so it can be
+//! shown any machine there is.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::unistd::AccessFlags;
+use nix::unistd::access;
+use nix::unistd::geteuid;
+
+use crate::repo::Repo;
+use crate::repo::STEPS;
+use crate::repo::Step;
+use crate::say;
+use crate::say::BOLD;
+use crate::say::DIM;
+use crate::say::GREEN;
+use crate::say::RED;
+use crate::say::RESET;
+use crate::say::YELLOW;
+
+/// A machine to look at.
+struct Machine {
+    /// The folder that stands for `/`.
+    root: PathBuf,
+    /// Who asks.
+    uid: u32,
+    /// The folders with programs.
+    path: Vec<PathBuf>,
+    /// The root filesystem of the containers.
+    rootfs: PathBuf,
+    /// Where cargo builds.
+    target: PathBuf,
+    /// The processor, as Rust names it.
+    arch: &'static str,
+    /// How old an empty cgroup has to be to be a leftover: who has just made one is about to join it.
+    settled: Duration,
+}
+
+/// What stands in the way.
+#[derive(Debug)]
+struct Problem {
+    /// The steps that it concerns; none if it only concerns what is around them.
+    steps: Vec<u8>,
+    /// Whether sudo is a way around it.
+    sudo_helps: bool,
+    /// What it is.
+    what: String,
+    /// A command, or what else to do.
+    cure: String,
+}
+
+/// What is left of earlier runs, and how to remove it.
+#[derive(Debug, PartialEq)]
+enum Leftover {
+    Mount(PathBuf),
+    Cgroup(PathBuf),
+}
+
+impl Leftover {
+    /// The command that removes it.
+    fn command(&self) -> Vec<String> {
+        let (words, path) = match self {
+            Leftover::Mount(path) => (&["umount", "--lazy", "--"][..], path),
+            Leftover::Cgroup(path) => (&["rmdir", "--"][..], path),
+        };
+        words.iter().map(|word| word.to_string()).chain([path.display().to_string()]).collect()
+    }
+}
+
+const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
+    kernel,
+    namespaces,
+    root,
+    user_namespaces,
+    cgroups,
+    propagation,
+    masked_proc,
+    root_filesystem,
+    programs,
+    target,
+];
+
+/// Looks at this machine, and says what it is good for.
+pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
+    let machine = Machine {
+        root: PathBuf::from("/"),
+        uid: geteuid().as_raw(),
+        path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
+        rootfs: repo.rootfs(),
+        target: repo.root().join("target"),
+        arch: env::consts::ARCH,
+        settled: Duration::from_secs(2),
+    };
+    if fix {
+        return Ok(remove(&machine));
+    }
+    let mut problems: Vec<Problem> = PROBES.iter().flat_map(|probe| probe(&machine)).collect();
+    if problems.iter().all(|problem| !problem.steps.contains(&9)) {
+        problems.extend(try_user_namespace());
+    }
+    let left = leftovers(&machine);
+    let (text, all) = report(repo, &problems, &left);
+    say::print(&text);
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What to print, and whether all ten steps can be done.
+fn report(repo: &Repo, problems: &[Problem], left: &[Leftover]) -> (String, bool) {
+    let mut text = format!("{BOLD}Can this machine do the workshop?{RESET}\n\n");
+    let mut all = true;
+    for step in Step::all() {
+        let (colour, mark, verdict) = match verdict(problems, step.number()) {
+            Verdict::Ready => (GREEN, "✓", "ready"),
+            Verdict::WithSudo => (GREEN, "✓", "ready, with sudo"),
+            Verdict::Impossible => (RED, "✗", "not possible"),
+        };
+        all &= verdict != "not possible";
+        text += &format!(
+            "  {colour}{mark} {step}{RESET} {:<55} {colour}{verdict}{RESET}\n",
+            repo.idea(step)
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for problem in
+        problems.iter().filter(|problem| !problem.sudo_helps && seen.insert(&problem.what))
+    {
+        let colour = if problem.steps.is_empty() { YELLOW } else { RED };
+        text += &format!("\n  {colour}{}{RESET}\n      {}\n", problem.what, problem.cure);
+    }
+    for problem in
+        problems.iter().filter(|problem| problem.sudo_helps && seen.insert(&problem.what))
+    {
+        text += &format!("\n  {DIM}{}\n      {}{RESET}\n", problem.what, problem.cure);
+    }
+    if !left.is_empty() {
+        text += &format!(
+            "\n  {YELLOW}Left over from earlier runs{RESET} (`cargo workshop doctor --fix` removes it):\n"
+        );
+        for command in left.iter().map(Leftover::command).take(8) {
+            text += &format!("      sudo {}\n", command.join(" "));
+        }
+        if left.len() > 8 {
+            text += &format!("      … and {} more\n", left.len() - 8);
+        }
+    }
+    (text, all)
+}
+
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Ready,
+    WithSudo,
+    Impossible,
+}
+
+fn verdict(problems: &[Problem], step: u8) -> Verdict {
+    let mut concerned = problems.iter().filter(|problem| problem.steps.contains(&step)).peekable();
+    if concerned.peek().is_none() {
+        Verdict::Ready
+    } else if concerned.all(|problem| problem.sudo_helps) {
+        Verdict::WithSudo
+    } else {
+        Verdict::Impossible
+    }
+}
+
+fn problem(
+    steps: impl IntoIterator<Item = u8>,
+    what: impl Into<String>,
+    cure: impl Into<String>,
+) -> Problem {
+    Problem {
+        steps: steps.into_iter().collect(),
+        sudo_helps: false,
+        what: what.into(),
+        cure: cure.into(),
+    }
+}
+
+fn with_sudo(
+    steps: impl IntoIterator<Item = u8>,
+    what: impl Into<String>,
+    cure: impl Into<String>,
+) -> Problem {
+    Problem { sudo_helps: true, ..problem(steps, what, cure) }
+}
+
+impl Machine {
+    fn file(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.file(path)).ok().map(|text| text.trim_end().to_string())
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        let common = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+        self.path.iter().chain(&common).any(|dir| self.file(dir.join(name)).is_file())
+    }
+
+    fn can_sudo(&self) -> bool {
+        self.uid == 0 || self.has_program("sudo")
+    }
+
+    /// The mounts, in the order of mounting.
+    fn mounts(&self) -> Vec<Mount> {
+        let table = self.read("/proc/self/mountinfo").unwrap_or_default();
+        table.lines().filter_map(Mount::parse).collect()
+    }
+}
+
+/// A line of /proc/self/mountinfo.
+#[derive(Debug)]
+struct Mount {
+    point: PathBuf,
+    options: String,
+    shared: bool,
+    kind: String,
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Mount> {
+        let (left, right) = line.split_once(" - ")?;
+        let fields: Vec<&str> = left.split(' ').collect();
+        Some(Mount {
+            point: PathBuf::from(unescape(fields.get(4)?)),
+            options: fields.get(5)?.to_string(),
+            shared: fields[6..].iter().any(|field| field.starts_with("shared:")),
+            kind: right.split(' ').next()?.to_string(),
+        })
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.options.split(',').any(|word| word == option)
+    }
+}
+
+/// proc(5): a space in a path is `\040`, and so on.
+fn unescape(text: &str) -> String {
+    let mut pieces = text.split('\\');
+    let mut plain = pieces.next().unwrap_or_default().to_string();
+    for piece in pieces {
+        match piece.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                plain.push_str(&piece[3..]);
+            }
+            None => {
+                plain.push('\\');
+                plain.push_str(piece);
+            }
+        }
+    }
+    plain
+}
+
+// --- The probes ---
+
+fn kernel(machine: &Machine) -> Vec<Problem> {
+    let Some(release) = machine.read("/proc/sys/kernel/osrelease") else {
+        return vec![problem(
+            1..=STEPS,
+            "This is not Linux (or /proc is not mounted), and containers are a feature of Linux.",
+            "Use the VM: vagrant up (README.md)",
+        )];
+    };
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse::<u32>().ok());
+    if numbers.next().unwrap_or(0) >= 5 {
+        return Vec::new();
+    }
+    vec![problem(
+        2..=STEPS,
+        format!("The kernel is too old: {release}. The workshop needs 5.0 or newer."),
+        "Use the VM: vagrant up (README.md)",
+    )]
+}
+
+fn namespaces(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, step) in
+        [("uts", 2), ("pid", 4), ("mnt", 7), ("ipc", 8), ("net", 8), ("user", 9), ("cgroup", 10)]
+    {
+        if machine.file(format!("/proc/self/ns/{name}")).symlink_metadata().is_err() {
+            problems.push(problem(
+                step..=STEPS,
+                format!("The kernel was built without {name} namespaces."),
+                "Use a kernel of a distribution, or the VM: vagrant up (README.md)",
+            ));
+        }
+    }
+    problems
+}
+
+fn root(machine: &Machine) -> Vec<Problem> {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let takes_root = (2..=8).chain([10]);
+    if machine.uid != 0 && machine.has_program("sudo") {
+        let what = "You are not root. Steps 02 to 08 and 10 take root, step 09 does not.";
+        return vec![with_sudo(
+            takes_root,
+            what,
+            "Nothing to do: cargo run asks for sudo by itself.",
+        )];
+    }
+    if machine.uid != 0 {
+        return vec![problem(
+            takes_root,
+            "You are not root, and there is no sudo.",
+            "Become root (su -), or install sudo.",
+        )];
+    }
+    let status = machine.read("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    match line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) {
+        Some(capabilities) if capabilities & CAP_SYS_ADMIN == 0 => vec![problem(
+            2..=STEPS,
+            "You are root, but without CAP_SYS_ADMIN: probably in a container yourself.",
+            "Use the VM (vagrant up), or start that container with --privileged.",
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn user_namespaces(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if machine.read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
+        problems.push(problem(
+            9..=STEPS,
+            "User namespaces are switched off (user.max_user_namespaces is 0).",
+            "sudo sysctl user.max_user_namespaces=15000",
+        ));
+    }
+    for (key, off, why) in [
+        ("kernel/unprivileged_userns_clone", "0", "User namespaces are only for root here"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "AppArmor lets nobody but root mount in a user namespace",
+        ),
+    ] {
+        if machine.uid != 0 && machine.read(&format!("/proc/sys/{key}")).as_deref() == Some(off) {
+            let name = key.replace('/', ".");
+            let on = if off == "0" { 1 } else { 0 };
+            problems.push(problem(
+                [9],
+                format!("{why} ({name} is {off})."),
+                format!("sudo sysctl {name}={on}"),
+            ));
+        }
+    }
+    problems
+}
+
+/// What no file tells: whether a user namespace can really be made.
+fn try_user_namespace() -> Option<Problem> {
+    let mut unshare = Command::new("unshare");
+    unshare.args([
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "true",
+    ]);
+    let done = unshare.output().ok()?;
+    if done.status.success() {
+        return None;
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    let said = said.lines().next().unwrap_or("no reason given").to_string();
+    Some(problem(
+        9..=STEPS,
+        format!("A user namespace cannot be made here: {said}"),
+        "Use the VM: vagrant up (README.md)",
+    ))
+}
+
+fn cgroups(machine: &Machine) -> Vec<Problem> {
+    let top = machine.file("/sys/fs/cgroup");
+    let needed = ["pids", "memory", "cpu"];
+    let mounts = machine.mounts();
+    let readonly = mounts.iter().any(|mount| mount.kind.starts_with("cgroup") && mount.has("ro"));
+    let words = |file: &Path| -> Vec<String> {
+        fs::read_to_string(file).unwrap_or_default().split_whitespace().map(String::from).collect()
+    };
+    let (dirs, missing, enable) = if top.join("cgroup.controllers").is_file() {
+        let (there, enabled) =
+            (words(&top.join("cgroup.controllers")), words(&top.join("cgroup.subtree_control")));
+        let missing: Vec<&str> =
+            needed.into_iter().filter(|name| !there.iter().any(|word| word == name)).collect();
+        let off: Vec<&str> = needed
+            .into_iter()
+            .filter(|name| !missing.contains(name) && !enabled.iter().any(|word| word == name))
+            .collect();
+        (vec![top.clone()], missing, off)
+    } else {
+        let missing =
+            needed.into_iter().filter(|name| !top.join(name).join("tasks").is_file()).collect();
+        (needed.map(|name| top.join(name)).to_vec(), missing, Vec::new())
+    };
+    if missing.len() == needed.len() {
+        let what = "There are no cgroups with controllers in /sys/fs/cgroup: no limits.";
+        return vec![problem([10], what, "Use the VM: vagrant up (README.md)")];
+    }
+    if !missing.is_empty() {
+        let what = format!("The kernel has no cgroup controller for: {}.", missing.join(", "));
+        let cure = "Add cgroup_enable=memory to the kernel's command line (Raspberry Pi), or use the VM: vagrant up";
+        return vec![problem([10], what, cure)];
+    }
+    if readonly {
+        let what = "/sys/fs/cgroup is mounted read-only: probably you are in a container yourself.";
+        return vec![problem(
+            [10],
+            what,
+            "Use the VM (vagrant up), or start that container with --privileged.",
+        )];
+    }
+    if !enable.is_empty() {
+        let what =
+            format!("The root cgroup does not hand on its controllers: {}.", enable.join(", "));
+        let plus: Vec<String> = enable.iter().map(|name| format!("+{name}")).collect();
+        let cure =
+            format!("echo '{}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control", plus.join(" "));
+        return vec![problem([10], what, cure)];
+    }
+    if machine.uid != 0
+        && !dirs.iter().all(|dir| access(dir, AccessFlags::W_OK).is_ok())
+        && machine.can_sudo()
+    {
+        let what = "/sys/fs/cgroup may only be written by root.";
+        return vec![with_sudo([10], what, "Nothing to do: cargo run asks for sudo by itself.")];
+    }
+    Vec::new()
+}
+
+fn propagation(machine: &Machine) -> Vec<Problem> {
+    let mounts = machine.mounts();
+    let Some(root) = mounts.iter().rev().find(|mount| mount.point == Path::new("/")) else {
+        return Vec::new();
+    };
+    if root.shared {
+        return Vec::new();
+    }
+    vec![problem(
+        [],
+        "The mounts of this machine are private, not shared as systemd makes them: step 07 works, but you will not see why it has to \
+         make them private.",
+        "sudo mount --make-rshared /   (until the next boot)",
+    )]
+}
+
+fn masked_proc(machine: &Machine) -> Vec<Problem> {
+    let proc = Path::new("/proc");
+    let mounts = machine.mounts();
+    // What lies on a folder that is always empty hides nothing.
+    let over = mounts.iter().find(|mount| {
+        mount.point.starts_with(proc)
+            && mount.point != proc
+            && mount.point != proc.join("sys/fs/binfmt_misc")
+    });
+    let Some(over) = over else { return Vec::new() };
+    vec![problem(
+        9..=STEPS,
+        format!(
+            "Parts of /proc are hidden ({}): the kernel then refuses a new one in a user namespace.",
+            over.point.display()
+        ),
+        "You are in a container: use the VM (vagrant up), or start it with --security-opt systempaths=unconfined.",
+    )]
+}
+
+fn root_filesystem(machine: &Machine) -> Vec<Problem> {
+    let rootfs = machine.file(&machine.rootfs);
+    let shown = machine.rootfs.display();
+    if !rootfs.exists() {
+        return vec![problem(
+            5..=STEPS,
+            format!("There is no root filesystem yet ({shown})."),
+            "./rootfs-fetch.sh   (cargo run does it by itself)",
+        )];
+    }
+    let mut problems = Vec::new();
+    let absent: Vec<&str> = ["bin/sh", "proc", "dev", "bin/ps", "bin/mount"]
+        .into_iter()
+        .filter(|name| rootfs.join(name).symlink_metadata().is_err())
+        .collect();
+    if !absent.is_empty() {
+        problems.push(problem(
+            5..=STEPS,
+            format!("The root filesystem {shown} is not complete: {} missing.", absent.join(", ")),
+            "./rootfs-fetch.sh --force",
+        ));
+    } else if let Some(other) = machine_of(&rootfs).filter(|arch| *arch != machine.arch) {
+        problems.push(problem(
+            5..=STEPS,
+            format!(
+                "The root filesystem {shown} is for {other}, and this machine is {}.",
+                machine.arch
+            ),
+            "./rootfs-fetch.sh --force",
+        ));
+    }
+    let mounts = machine.mounts();
+    let below = mounts
+        .iter()
+        .rev()
+        .filter(|mount| machine.rootfs.starts_with(&mount.point) && mount.point != machine.rootfs);
+    if let Some(mount) = below.max_by_key(|mount| mount.point.components().count()) {
+        let foreign = ["vboxsf", "9p", "virtiofs", "nfs", "nfs4", "cifs", "prl_fs", "vmhgfs"];
+        if foreign.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse") {
+            problems.push(problem(
+                5..=STEPS,
+                format!("The root filesystem {shown} lies on a shared folder ({}), which knows neither its links nor its owners.", mount.kind),
+                "export ROOTFS=$HOME/rootfs && ./rootfs-fetch.sh",
+            ));
+        } else if mount.has("noexec") {
+            problems.push(problem(
+                5..=STEPS,
+                format!("The root filesystem {shown} lies on {}, where nothing may be executed (noexec).", mount.point.display()),
+                "export ROOTFS=$HOME/rootfs && ./rootfs-fetch.sh",
+            ));
+        }
+    }
+    problems
+}
+
+/// The processor that the shell of a root filesystem was built for, if it says so (elf(5): e_machine).
+fn machine_of(rootfs: &Path) -> Option<&'static str> {
+    let mut path = rootfs.join("bin/sh");
+    for _ in 0..8 {
+        let Ok(link) = fs::read_link(&path) else { break };
+        // An absolute link counts from the root filesystem.
+        path = match link.strip_prefix("/") {
+            Ok(inside) => rootfs.join(inside),
+            Err(_) => path.parent()?.join(link),
+        };
+    }
+    let bytes = fs::read(path).ok()?;
+    if !bytes.starts_with(b"\x7fELF") {
+        return None;
+    }
+    match u16::from_le_bytes([*bytes.get(18)?, *bytes.get(19)?]) {
+        62 => Some("x86_64"),
+        183 => Some("aarch64"),
+        40 => Some("arm"),
+        243 => Some("riscv64"),
+        _ => Some("another processor"),
+    }
+}
+
+fn programs(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, package, what_for) in [
+        ("git", "git", "cargo workshop diff and compare"),
+        ("unshare", "util-linux", "the checks and tests"),
+        ("nsenter", "util-linux", "the checks and tests"),
+        ("setpriv", "util-linux", "the checks and tests"),
+        ("script", "bsdutils", "the checks of the terminal"),
+        ("ip", "iproute2", "step 08, and the checks and tests"),
+        ("ipcmk", "util-linux", "step 08, and the checks and tests"),
+        ("ps", "procps", "seeing anything from step 04 on"),
+        ("hostname", "hostname", "seeing anything in step 02"),
+    ] {
+        if !machine.has_program(name) {
+            problems.push(problem(
+                [],
+                format!("The program {name} is missing: needed for {what_for}."),
+                format!("sudo apt install {package}"),
+            ));
+        }
+    }
+    problems
+}
+
+fn target(machine: &Machine) -> Vec<Problem> {
+    let Ok(data) = fs::metadata(machine.file(&machine.target)) else { return Vec::new() };
+    if machine.uid == 0 || data.uid() == machine.uid {
+        return Vec::new();
+    }
+    let what = "The folder target/ belongs to somebody else (cargo was run with sudo?): cargo cannot build.";
+    vec![problem(
+        1..=STEPS,
+        what,
+        format!("sudo chown -R $(id -u):$(id -g) {}", machine.target.display()),
+    )]
+}
+
+// --- Leftovers ---
+
+/// What earlier runs have left behind, and nobody uses any more. Mounts: the last one first.
+fn leftovers(machine: &Machine) -> Vec<Leftover> {
+    let mut left = Vec::new();
+    if !in_use(machine) {
+        for mount in machine.mounts().iter().rev() {
+            if mount.point.starts_with(&machine.rootfs) {
+                left.push(Leftover::Mount(mount.point.clone()));
+            }
+        }
+    }
+    let top = Path::new("/sys/fs/cgroup");
+    for tree in ["", "unified", "pids", "memory", "cpu", "cpu,cpuacct"] {
+        let folder = top.join(tree);
+        let mut found: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(PREFIX) && is_settled(machine, &entry.path()) {
+                found.push(folder.join(name));
+            }
+        }
+        found.sort();
+        left.extend(found.into_iter().map(Leftover::Cgroup));
+    }
+    left
+}
+
+/// How step 10 names its cgroups.
+const PREFIX: &str = "step10-";
+
+/// Whether a cgroup is empty, and not only for this moment.
+fn is_settled(machine: &Machine, cgroup: &Path) -> bool {
+    let procs = fs::read_to_string(cgroup.join("cgroup.procs"));
+    let old = fs::metadata(cgroup)
+        .and_then(|data| data.modified())
+        .map(|time| time.elapsed().unwrap_or_default());
+    procs.is_ok_and(|procs| procs.trim().is_empty()) && old.is_ok_and(|old| old >= machine.settled)
+}
+
+/// Whether a process has the root filesystem as its root: a container that is still running.
+fn in_use(machine: &Machine) -> bool {
+    let entries = fs::read_dir(machine.file("/proc")).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path().join("root"))
+        .any(|link| fs::read_link(link).is_ok_and(|root| root == machine.rootfs))
+}
+
+/// Removes what is left over, and nothing else.
+fn remove(machine: &Machine) -> ExitCode {
+    let left = leftovers(machine);
+    if left.is_empty() {
+        say::print("Nothing is left over from earlier runs.\n");
+        return ExitCode::SUCCESS;
+    }
+    let mut failed = false;
+    for leftover in &left {
+        let mut words = leftover.command();
+        if machine.uid != 0 {
+            words.insert(0, "sudo".into());
+        }
+        say::note(&format!("+ {}", words.join(" ")));
+        failed |= !Command::new(&words[0])
+            .args(&words[1..])
+            .status()
+            .is_ok_and(|status| status.success());
+    }
+    if failed {
+        say::error("not everything could be removed; the commands above say why");
+        return ExitCode::FAILURE;
+    }
+    say::print(&format!(
+        "Removed: {}.\n",
+        if left.len() == 1 { "one leftover".into() } else { format!("{} leftovers", left.len()) }
+    ));
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests;

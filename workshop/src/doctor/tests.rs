@@ -1,0 +1,333 @@
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A machine that is a folder: everything is as it should be, for root.
+struct Fake {
+    dir: TempDir,
+    machine: Machine,
+}
+
+impl Fake {
+    fn new() -> Fake {
+        let dir = TempDir::new().unwrap();
+        let machine = Machine {
+            root: dir.path().to_path_buf(),
+            uid: 0,
+            path: vec![PathBuf::from("/usr/bin")],
+            rootfs: PathBuf::from("/repo/rootfs"),
+            target: PathBuf::from("/repo/target"),
+            arch: "x86_64",
+            settled: Duration::ZERO,
+        };
+        let fake = Fake { dir, machine };
+        fake.write("/proc/sys/kernel/osrelease", "6.1.0-13-amd64\n");
+        fake.write("/proc/self/status", "Name:\tworkshop\nCapEff:\t000001ffffffffff\n");
+        fake.mounts(&["22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"]);
+        for name in ["uts", "pid", "mnt", "ipc", "net", "user", "cgroup"] {
+            fake.write(&format!("/proc/self/ns/{name}"), "");
+        }
+        for name in [
+            "git", "unshare", "nsenter", "setpriv", "script", "ip", "ipcmk", "ps", "hostname",
+            "sudo",
+        ] {
+            fake.write(&format!("/usr/bin/{name}"), "");
+        }
+        fake.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
+        fake.write("/sys/fs/cgroup/cgroup.subtree_control", "cpu memory pids\n");
+        for name in ["proc/empty", "dev/empty", "bin/ps", "bin/mount"] {
+            fake.write(&format!("/repo/rootfs/{name}"), "");
+        }
+        fake.elf(62);
+        symlink("/bin/busybox", fake.path("/repo/rootfs/bin/sh")).unwrap();
+        fake
+    }
+
+    fn user() -> Fake {
+        let mut fake = Fake::new();
+        fake.machine.uid = 1000;
+        fake
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path.trim_start_matches('/'))
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let file = self.path(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        let file = self.path(path);
+        if file.is_dir() {
+            fs::remove_dir_all(file).unwrap()
+        } else {
+            fs::remove_file(file).unwrap()
+        }
+    }
+
+    fn mounts(&self, lines: &[&str]) {
+        self.write("/proc/self/mountinfo", &(lines.join("\n") + "\n"));
+    }
+
+    fn elf(&self, machine: u8) {
+        let mut header = [0; 64];
+        header[..4].copy_from_slice(b"\x7fELF");
+        header[18] = machine;
+        fs::write(self.path("/repo/rootfs/bin/busybox"), header).unwrap();
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        PROBES.iter().flat_map(|probe| probe(&self.machine)).collect()
+    }
+
+    /// The one problem there is: what it is, how to cure it, and what becomes of the ten steps
+    /// (`.` ready, `s` ready with sudo, `x` not possible).
+    #[track_caller]
+    fn only(&self, what: &str, cure: &str, steps: &str) {
+        let problems = self.problems();
+        let matching: Vec<_> =
+            problems.iter().filter(|problem| problem.what.contains(what)).collect();
+        assert_eq!(matching.len(), 1, "{what} in {problems:#?}");
+        assert!(matching[0].cure.contains(cure), "{cure} in {problems:#?}");
+        assert_eq!(self.verdicts(), steps, "{problems:#?}");
+    }
+
+    fn verdicts(&self) -> String {
+        let problems = self.problems();
+        let letter = |step| match verdict(&problems, step) {
+            Verdict::Ready => '.',
+            Verdict::WithSudo => 's',
+            Verdict::Impossible => 'x',
+        };
+        (1..=STEPS).map(letter).collect()
+    }
+}
+
+#[test]
+fn nothing_is_wrong_with_a_good_machine() {
+    assert!(Fake::new().problems().is_empty(), "{:#?}", Fake::new().problems());
+    assert_eq!(Fake::user().verdicts(), ".sssssss.s");
+}
+
+#[test]
+fn not_linux() {
+    let fake = Fake::new();
+    fake.remove("/proc/sys/kernel/osrelease");
+    fake.only("not Linux", "vagrant up", "xxxxxxxxxx");
+}
+
+#[test]
+fn an_old_kernel() {
+    let fake = Fake::new();
+    fake.write("/proc/sys/kernel/osrelease", "4.19.0-26-amd64\n");
+    fake.only("too old: 4.19.0", "vagrant up", ".xxxxxxxxx");
+}
+
+#[test]
+fn a_kernel_without_a_namespace() {
+    let fake = Fake::new();
+    fake.remove("/proc/self/ns/ipc");
+    fake.only("without ipc namespaces", "vagrant up", ".......xxx");
+}
+
+#[test]
+fn neither_root_nor_sudo() {
+    let fake = Fake::user();
+    fake.remove("/usr/bin/sudo");
+    fake.only("there is no sudo", "install sudo", ".xxxxxxx.x");
+}
+
+#[test]
+fn root_of_a_container() {
+    let fake = Fake::new();
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\n");
+    fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
+}
+
+#[test]
+fn user_namespaces_switched_off() {
+    let fake = Fake::new();
+    fake.write("/proc/sys/user/max_user_namespaces", "0\n");
+    fake.only("max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=", "........xx");
+}
+
+#[test]
+fn user_namespaces_for_root_only() {
+    let fake = Fake::user();
+    fake.write("/proc/sys/kernel/unprivileged_userns_clone", "0\n");
+    fake.only("only for root", "sudo sysctl kernel.unprivileged_userns_clone=1", ".sssssssxs");
+}
+
+#[test]
+fn apparmor() {
+    let fake = Fake::user();
+    fake.write("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n");
+    fake.only(
+        "AppArmor",
+        "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        ".sssssssxs",
+    );
+}
+
+#[test]
+fn cgroup_v1_is_as_good() {
+    let fake = Fake::new();
+    fake.remove("/sys/fs/cgroup");
+    for name in ["pids", "memory", "cpu"] {
+        fake.write(&format!("/sys/fs/cgroup/{name}/tasks"), "");
+    }
+    assert_eq!(fake.verdicts(), "..........");
+}
+
+#[test]
+fn no_cgroups() {
+    let fake = Fake::new();
+    fake.remove("/sys/fs/cgroup");
+    fake.only("no cgroups", "vagrant up", ".........x");
+}
+
+#[test]
+fn a_controller_is_missing() {
+    let fake = Fake::new();
+    fake.write("/sys/fs/cgroup/cgroup.controllers", "cpu pids\n");
+    fake.only("no cgroup controller for: memory.", "cgroup_enable=memory", ".........x");
+}
+
+#[test]
+fn controllers_that_are_not_handed_on() {
+    let fake = Fake::new();
+    fake.write("/sys/fs/cgroup/cgroup.subtree_control", "cpu\n");
+    fake.only(
+        "hand on its controllers: pids, memory",
+        "echo '+pids +memory' | sudo tee",
+        ".........x",
+    );
+}
+
+#[test]
+fn read_only_cgroups() {
+    let fake = Fake::new();
+    fake.mounts(&[
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "30 22 0:1 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw",
+    ]);
+    fake.only("read-only", "vagrant up", ".........x");
+}
+
+#[test]
+fn private_mounts_are_worth_a_word() {
+    let fake = Fake::new();
+    fake.mounts(&["22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw"]);
+    fake.only("private, not shared", "mount --make-rshared /", "..........");
+}
+
+#[test]
+fn a_masked_proc() {
+    let fake = Fake::new();
+    let root = "22 1 8:1 / / rw shared:1 - ext4 a rw";
+    fake.mounts(&[root, "40 22 0:9 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw"]);
+    assert_eq!(fake.verdicts(), "..........");
+    fake.mounts(&[root, "41 22 0:9 / /proc/kcore rw - tmpfs tmpfs rw"]);
+    fake.only("hidden (/proc/kcore)", "systempaths=unconfined", "........xx");
+}
+
+#[test]
+fn no_root_filesystem() {
+    let fake = Fake::new();
+    fake.remove("/repo/rootfs");
+    fake.only("no root filesystem", "./rootfs-fetch.sh", "....xxxxxx");
+}
+
+#[test]
+fn half_a_root_filesystem() {
+    let fake = Fake::new();
+    fake.remove("/repo/rootfs/bin/mount");
+    fake.only("not complete: bin/mount missing", "./rootfs-fetch.sh --force", "....xxxxxx");
+}
+
+#[test]
+fn a_root_filesystem_for_another_processor() {
+    let fake = Fake::new();
+    fake.elf(183);
+    fake.only(
+        "is for aarch64, and this machine is x86_64",
+        "./rootfs-fetch.sh --force",
+        "....xxxxxx",
+    );
+}
+
+#[test]
+fn a_root_filesystem_on_a_shared_folder() {
+    let fake = Fake::new();
+    fake.mounts(&[
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "50 22 0:40 / /repo rw - vboxsf repo rw",
+    ]);
+    fake.only("shared folder (vboxsf)", "export ROOTFS=", "....xxxxxx");
+    fake.mounts(&[
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "50 22 0:40 / /repo rw,noexec - ext4 b rw",
+    ]);
+    fake.only("noexec", "export ROOTFS=", "....xxxxxx");
+}
+
+#[test]
+fn missing_programs_are_worth_a_word() {
+    let fake = Fake::new();
+    fake.remove("/usr/bin/git");
+    fake.only("program git is missing", "sudo apt install git", "..........");
+}
+
+#[test]
+fn a_target_folder_of_root() {
+    let fake = Fake::new();
+    fs::create_dir(fake.path("/repo/target")).unwrap();
+    let owner = fs::metadata(fake.path("/repo/target")).unwrap().uid();
+    assert_eq!(fake.verdicts(), "..........");
+    let fake = Fake { machine: Machine { uid: owner + 1, ..fake.machine }, dir: fake.dir };
+    fake.only("target/ belongs to somebody else", "sudo chown -R", "xxxxxxxxxx");
+}
+
+#[test]
+fn leftover_mounts_come_last_first_and_unescaped() {
+    let mut fake = Fake::new();
+    fake.machine.rootfs = PathBuf::from("/my repo/rootfs");
+    fake.mounts(&[
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "50 22 0:40 / /my\\040repo/rootfs/proc rw - proc proc rw",
+        "51 22 0:41 / /my\\040repo/rootfs/dev rw - tmpfs dev rw",
+        "52 22 0:42 / /my\\040repo/rootfs-of-mine/proc rw - proc proc rw",
+    ]);
+    let expected = ["/my repo/rootfs/dev", "/my repo/rootfs/proc"]
+        .map(|path| Leftover::Mount(PathBuf::from(path)));
+    assert_eq!(leftovers(&fake.machine), expected);
+    assert_eq!(expected[0].command(), ["umount", "--lazy", "--", "/my repo/rootfs/dev"]);
+}
+
+#[test]
+fn mounts_of_a_running_container_are_not_left_over() {
+    let fake = Fake::new();
+    fake.mounts(&["50 22 0:40 / /repo/rootfs/proc rw - proc proc rw"]);
+    assert_eq!(leftovers(&fake.machine).len(), 1);
+    fs::create_dir_all(fake.path("/proc/4711")).unwrap();
+    symlink("/repo/rootfs", fake.path("/proc/4711/root")).unwrap();
+    assert_eq!(leftovers(&fake.machine), []);
+}
+
+#[test]
+fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
+    let mut fake = Fake::new();
+    fake.write("/sys/fs/cgroup/step10-7-1/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/step10-8-1/cgroup.procs", "4711\n");
+    fake.write("/sys/fs/cgroup/user.slice/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/pids/step10-9-1/cgroup.procs", "");
+    let found = ["/sys/fs/cgroup/step10-7-1", "/sys/fs/cgroup/pids/step10-9-1"];
+    assert_eq!(leftovers(&fake.machine), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
+    fake.machine.settled = Duration::from_secs(1000);
+    assert_eq!(leftovers(&fake.machine), []);
+}
