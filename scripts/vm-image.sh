@@ -29,6 +29,13 @@ as_mapped_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else unshare --map-root-user --map-auto "$@"; fi
 }
 
+# Before the start: mmdebstrap may wait for ever when the disk is full at its end.
+check_disk() {
+    free=$(df --output=avail -BM "$cache" | tail -n 1 | tr -dc 0-9)
+    [ "$free" -ge 2000 ] ||
+        fail "the disk of $cache has $free MiB free, and 2000 are needed: make room, or choose another with VM_CACHE"
+}
+
 # The recipe, and what was asked for, name the image: one that was changed is another image. A new month brings the
 # month's updates.
 image_name() {
@@ -37,7 +44,7 @@ image_name() {
 
 # shellcheck disable=SC2016 # $1 is for mmdebstrap's shell
 bootstrap() {
-    mmdebstrap --quiet --variant=minbase --include="$PACKAGES${*:+,$(echo "$*" | tr ' ' ,)}" \
+    TMPDIR=$partial mmdebstrap --quiet --variant=minbase --include="$PACKAGES${*:+,$(echo "$*" | tr ' ' ,)}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --aptopt='Acquire::Languages "none"' \
         --customize-hook="copy-in '$here/vm/workshop-job.service' /etc/systemd/system" \
@@ -74,8 +81,10 @@ main() {
         mkdir -p "$cache"
         find "$cache" -mindepth 1 -maxdepth 1 \( -name 'vm-*' -mtime +40 -o -name 'partial.*' -mmin +120 \) \
             -exec rm -r {} +
+        check_disk
         # Under another name until it is complete: an image that is there is a whole one.
         partial=$(mktemp -d "$cache/partial.XXXXXX")
+        chmod 755 "$partial" # apt's own user works below it
         trap remove_partial EXIT
         trap 'exit 130' INT
         trap 'exit 143' TERM HUP
