@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod limits;
 #[path = "../common/scenes.rs"]
 mod scenes;
 #[path = "../common/since01.rs"]
@@ -14,5 +15,6 @@ mod since05;
 mod since06;
 #[path = "../common/since07.rs"]
 mod since07;
+mod soak;
 
 const STEP: &str = "step10_cgroups";
