@@ -18,11 +18,13 @@ pub struct Normal {
     keys: Names,
     hardware: Names,
     local: Names,
-    /// Whether a fork bomb has met its limit.
+    /// Whether a fork bomb has said that it met its limit.
     flooded: bool,
+    /// Whether one has run: how many numbers of processes it has used up is chance.
+    chance: bool,
     /// The last process before the last command was typed.
     last: u32,
-    /// How many numbers of processes a fork bomb has used up is chance. These have others.
+    /// The numbers of those that came after it.
     calm: BTreeMap<u32, u32>,
 }
 
@@ -69,6 +71,9 @@ pub fn plain(text: &str) -> String {
 
 /// What the processes of a fork bomb say, all at the same time, when they have met the limit.
 const FLOOD: &str = "can't fork: Resource temporarily unavailable";
+
+/// Who starts more processes than this with one command has typed a fork bomb. (To be wrong about that does no harm.)
+const BOMB: u32 = 16;
 
 /// Without the flood of a fork bomb, in which prompts drown.
 pub fn without_flood(text: &str) -> String {
@@ -123,6 +128,7 @@ impl Normal {
             hardware: Names::new(|count| format!("02:42:ac:11:00:{:02x}", count + 2)),
             local: Names::new(|count| format!("fe80::42:acff:fe11:{:x}", count + 2)),
             flooded: false,
+            chance: false,
             last: 0,
             calm: BTreeMap::new(),
         };
@@ -139,10 +145,11 @@ impl Normal {
         self.terminals.get(file.trim_start_matches("/dev/pts/"));
     }
 
-    /// Makes the numbers of the host's processes known: before a command is typed.
-    pub fn processes(&mut self, pids: impl Iterator<Item = u32>) {
-        if !self.flooded {
-            self.last = pids.max().unwrap_or_default();
+    /// Makes the highest number of a process known, and whether the host has come to rest: before a command is typed.
+    pub fn processes(&mut self, last: u32, calm: bool) {
+        self.chance |= !calm || (self.last > 0 && last > self.last + BOMB);
+        if !self.chance {
+            self.last = last;
         }
     }
 
@@ -172,9 +179,17 @@ impl Normal {
                 lines.extend([format!("sh: {FLOOD}"), "…".to_string()]);
             }
             self.flooded = true;
+            self.chance = true;
             if inside {
                 return lines;
             }
+        }
+        // It may be over when nobody looks, and show only in the output of ps.
+        let listed = regex!(r"(?m)^ *(?:\S+ +)?(\d{4,7}) ").captures_iter(text);
+        let mut listed = listed.filter_map(|found| found[1].parse().ok());
+        let far = self.last + BOMB + 1..self.last + 30_000;
+        self.chance |= self.last > 0 && listed.any(|pid: u32| far.contains(&pid));
+        if self.chance {
             self.calm_down(text);
         }
         let mut tunnel = false;
@@ -205,10 +220,12 @@ impl Normal {
         });
         let namespaces = regex!(r"\b4026\d{6}\b");
         let text = namespaces.replace_all(&text, |found: &Captures| self.namespaces.get(&found[0]));
-        let terminal = regex!(r"\bpts/(\d+)\b");
+        let terminal = regex!(r"\bpts/(\d+)( ?)");
         let text = terminal.replace_all(&text, |found: &Captures| {
-            let known = self.terminals.known.get(&found[1]);
-            format!("pts/{}", known.map_or(&found[1], |known| known))
+            let new = self.terminals.known.get(&found[1]).map_or(&found[1], |known| known);
+            // Columns stay columns.
+            let width = if found[2].is_empty() { 0 } else { found[0].len() };
+            format!("{:width$}", format!("pts/{new}"))
         });
         let cgroup = regex!(r"\b(step10-\d+-)(\d{19})\b");
         let text = cgroup.replace_all(&text, |found: &Captures| {

@@ -80,12 +80,14 @@ struct Words {
     wide: bool,
     cgroups: bool,
     layout: Option<String>,
+    solution: Option<String>,
 }
 
 impl Words {
     fn parse(words: &[String]) -> anyhow::Result<Words> {
         let mut parsed = Words::default();
-        for word in words {
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
             match word.as_str() {
                 "user" => parsed.user = true,
                 "wide" => parsed.wide = true,
@@ -94,7 +96,13 @@ impl Words {
                     parsed.cgroups = true;
                     parsed.layout = Some(word.clone());
                 }
-                _ => bail!("a session cannot be {word:?}: it can be user, wide, cgroups, v1 or v2"),
+                "solution" => {
+                    let name = words.next().context("the name of the solution is missing")?;
+                    parsed.solution = Some(name.clone());
+                }
+                _ => bail!(
+                    "a session cannot be {word:?}: it can be user, wide, cgroups, v1, v2 or solution NAME"
+                ),
             }
         }
         Ok(parsed)
@@ -244,8 +252,8 @@ impl Terminal {
     }
 }
 
-/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`].
-fn quiet(host: &Host, terminals: &mut Terminals) {
+/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`]. Returns whether it came to that.
+fn quiet(host: &Host, terminals: &mut Terminals) -> bool {
     let end = Instant::now() + BUSY;
     let mut look = || {
         let length: usize =
@@ -259,6 +267,7 @@ fn quiet(host: &Host, terminals: &mut Terminals) {
         same = if now == last && now.0.is_some() { same + 1 } else { 0 };
         last = now;
     }
+    same == 3
 }
 
 /// What tells whether the host's processes do anything: how often each of them went to sleep. None if one is awake.
@@ -313,6 +322,10 @@ impl Stage<'_> {
             if other == name || typed.contains(&other) {
                 programs.insert(other.clone(), self.built.step(&other)?);
             }
+        }
+        if let Some(solution) = &words.solution {
+            let program = self.built.solution(self.root, self.steps, step, solution)?;
+            programs.insert(name.clone(), program);
         }
         programs.insert("my-container".to_string(), programs[&name].clone());
         let setup = Setup::new(&programs[&name]);
@@ -503,7 +516,7 @@ fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String
             terminals[number] = Some(terminal);
         }
         // What one terminal does may show on the other one: what has come belongs above this line.
-        quiet(host, &mut terminals);
+        let calm = quiet(host, &mut terminals);
         for (other, terminal) in terminals.iter_mut().enumerate() {
             let Some(terminal) = terminal else { continue };
             if other == number && matches!(line, Line::Typed { .. }) {
@@ -528,7 +541,8 @@ fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String
                 key
             }
         };
-        normal.processes(host.processes().into_iter().map(|(pid, _)| pid));
+        let last = host.processes().into_iter().map(|(pid, _)| pid).max();
+        normal.processes(last.unwrap_or_default(), calm);
         ensure!(!terminal.session.ended(), "in front of {what}: the terminal's shell has ended");
         let was_inside = inside(&terminal.prompt);
         terminal.prompt.clear();
