@@ -1,13 +1,16 @@
 //! What runs on the classroom host as a program of its own: it starts and kills runners faster than
 //! a test that has to enter the host each time.
 //!
-//! `helper SIGNAL TIMES MICROSECONDS COMMAND...` starts COMMAND again and again, sends it SIGNAL after
-//! a delay that grows evenly from 0 to MICROSECONDS, and waits for it. It prints each outcome
-//! (`exit 143`, `signal 9`) with how often it came. SIGNAL `none` sends nothing.
+//! `helper SIGNALS TIMES MICROSECONDS AT_ONCE COMMAND...` starts COMMAND this many times, AT_ONCE at a
+//! time, sends it one of SIGNALS (`SIGKILL,SIGTERM`, in turn; `none` sends nothing) after a delay
+//! of 0 to MICROSECONDS, and waits for it. It prints each outcome (`exit 143`, `signal 9`) and how
+//! often it came. The delays are spread evenly, in a mixed order that is the same every time.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -16,36 +19,54 @@ use nix::unistd::Pid;
 /// Runs as the helper, if that is the name by which this program was called.
 pub fn called() -> bool {
     let args: Vec<String> = std::env::args().collect();
-    if args.len() < 5 || !args[0].ends_with("/helper") {
+    if args.len() < 6 || !args[0].ends_with("/helper") {
         return false;
     }
-    let signal: Option<Signal> = args[1].parse().ok();
-    let times: u64 = args[2].parse().unwrap_or(0);
-    let longest: u64 = args[3].parse().unwrap_or(0);
-    let mut outcomes = BTreeMap::new();
-    for time in 0..times {
-        let mut command = Command::new(&args[4]);
-        command.args(&args[5..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let outcome = match command.spawn() {
-            Ok(mut child) => {
-                if let Some(signal) = signal {
-                    std::thread::sleep(Duration::from_micros(longest * time / times));
-                    _ = kill(Pid::from_raw(child.id() as i32), signal);
-                }
-                match child.wait() {
-                    Ok(status) => match (status.code(), status.signal()) {
-                        (Some(code), _) => format!("exit {code}"),
-                        (_, signal) => format!("signal {}", signal.unwrap_or(0)),
-                    },
-                    Err(err) => err.to_string(),
-                }
+    let signals: Vec<Signal> = args[1].split(',').filter_map(|name| name.parse().ok()).collect();
+    let number = |at: usize| args[at].parse::<u64>().unwrap_or(0);
+    let (times, longest, at_once) = (number(2), number(3), number(4));
+    let next = AtomicU64::new(0);
+    let outcomes = Mutex::new(BTreeMap::new());
+    let work = || {
+        loop {
+            let time = next.fetch_add(1, Ordering::Relaxed);
+            if time >= times {
+                return;
             }
-            Err(err) => err.to_string(),
-        };
-        *outcomes.entry(outcome).or_insert(0) += 1;
-    }
-    for (outcome, count) in outcomes {
+            // The golden ratio: each delay falls into the widest gap that there is between the others.
+            let part = (time as f64 * 0.618_033_988_749_895).fract();
+            let delay = Duration::from_micros((longest as f64 * part) as u64);
+            let signal = signals.get(time as usize % signals.len().max(1)).copied();
+            let outcome = once(&args[5..], signal, delay);
+            if let Ok(mut outcomes) = outcomes.lock() {
+                *outcomes.entry(outcome).or_insert(0) += 1;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(work);
+        }
+    });
+    for (outcome, count) in outcomes.into_inner().unwrap_or_default() {
         println!("{outcome}: {count}");
     }
     true
+}
+
+fn once(argv: &[String], signal: Option<Signal>, delay: Duration) -> String {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let ended = command.spawn().and_then(|mut child| {
+        if let Some(signal) = signal {
+            std::thread::sleep(delay);
+            _ = kill(Pid::from_raw(child.id() as i32), signal);
+        }
+        child.wait()
+    });
+    match ended.map(|status| (status.code(), status.signal())) {
+        Ok((Some(code), _)) => format!("exit {code}"),
+        Ok((None, signal)) => format!("signal {}", signal.unwrap_or(0)),
+        Err(err) => err.to_string(),
+    }
 }

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use classroom::{Cgroups, Host, Output, Session, Setup, need, output};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::{Failure, Outcome, hold, not_applicable};
 
@@ -109,9 +113,9 @@ impl Options {
     }
 }
 
-/// A classroom host with one runner on it.
+/// A classroom host with one runner on it. (The host is dropped first: what comes after it is empty then.)
 pub struct Lab {
-    /// The host. (It is dropped before the cgroups, which only then are empty.)
+    /// The host.
     pub host: Host,
     /// The host's own cgroups, where the runner makes some.
     pub cgroups: Option<Cgroups>,
@@ -120,7 +124,8 @@ pub struct Lab {
     processes: Vec<(u32, String)>,
     mounts: RefCell<String>,
     cgroups_may_stay: Cell<bool>,
-    named: RefCell<Vec<String>>,
+    patience: Option<Sender<Duration>>,
+    named: Named,
 }
 
 impl Lab {
@@ -137,11 +142,16 @@ impl Lab {
         }
         let host = Setup::new(&runner.program).name(&runner.name).start().map_err(missing)?;
         let cgroups = if needs_root { Some(Cgroups::on(&host).map_err(missing)?) } else { None };
+        if runner.kind == Kind::Oci {
+            // crun refuses the hybrid layout, which is an empty tree of version 2 in one of version 1.
+            host.run("umount -l /sys/fs/cgroup/unified");
+        }
         let processes = host.processes();
         let mounts = RefCell::new(host.read("/proc/1/mountinfo"));
         let cgroups_may_stay = Cell::new(false);
-        let (runner, named) = (runner.clone(), RefCell::default());
-        Ok(Lab { host, cgroups, runner, processes, mounts, cgroups_may_stay, named })
+        let patience = runner.step().is_none().then(|| watch(host.pid()));
+        let (runner, named) = (runner.clone(), Named::default());
+        Ok(Lab { patience, host, cgroups, runner, processes, mounts, cgroups_may_stay, named })
     }
 
     /// For cases on the command line of the steps.
@@ -222,7 +232,7 @@ impl Lab {
     }
 
     /// What `crun spec` or `runc spec` writes, with the command, the root (writable) and the limits
-    /// put in.
+    /// put in, and without /sys/fs/cgroup.
     fn bundle<S: AsRef<OsStr>>(
         &self,
         rootfs: &OsStr,
@@ -251,6 +261,10 @@ impl Lab {
         config["root"] = serde_json::json!({"path": rootfs, "readonly": false});
         config["hostname"] = "container".into();
         config["linux"]["cgroupsPath"] = format!("/{name}").into();
+        // The host's cgroups are not the root of their trees, which confuses the two.
+        if let Some(mounts) = config["mounts"].as_array_mut() {
+            mounts.retain(|mount| mount["type"] != "cgroup");
+        }
         let resources = &mut config["linux"]["resources"];
         resources["pids"]["limit"] = options.pids.unwrap_or(20).into();
         if let Some(bytes) = options.memory {
@@ -261,7 +275,7 @@ impl Lab {
             resources["cpu"]["quota"] = ((cpus * 100_000.0) as u64).into();
         }
         fs::write(&file, config.to_string()).map_err(|err| Failure::NotHeld(err.to_string()))?;
-        self.named.borrow_mut().push(name.clone());
+        self.named.0.borrow_mut().push(name.clone());
         let root = format!("/tmp/{}", self.runner.name);
         let argv = [&program, "--root", &root, "run", "--bundle", &bundle, &name];
         Ok(argv.map(OsString::from).to_vec())
@@ -340,8 +354,16 @@ impl Lab {
         }
     }
 
+    /// The case takes its time, also with a runner that holds it.
+    pub fn this_takes_long(&self) {
+        if let Some(patience) = &self.patience {
+            _ = patience.send(Duration::from_secs(120));
+        }
+    }
+
     /// Puts a copy of this program on the host, and returns its path: see [`crate::helper`].
     pub fn helper(&self) -> String {
+        self.this_takes_long();
         let exe = std::env::current_exe().expect("cannot find this program");
         fs::copy(exe, self.host.path("/workshop/helper")).expect("cannot copy this program");
         "/workshop/helper".to_string()
@@ -363,7 +385,15 @@ impl Lab {
         Ok(())
     }
 
+    /// Not if it has been killed: see [`watch`].
+    fn is_there(&self) -> bool {
+        self.host.path("/proc/1").exists()
+    }
+
     fn left(&self) -> Result<(), String> {
+        if !self.is_there() {
+            return Err("the host is gone".into());
+        }
         let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
         if let Some((_, args)) = self.host.processes().into_iter().find(new) {
             return Err(format!("left behind: process {args:?}"));
@@ -385,26 +415,42 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
-    /// The host's cgroups are only pids, memory and cpu. crun and runc use more of them, and what
-    /// they leave there when they are killed has a name that nobody else uses.
+/// What crun and runc call their cgroups. The host's cgroups are only pids, memory and cpu; the two use
+/// more of them, and what they leave there when they are killed has a name that nobody else uses.
+/// (This is dropped after the host: by then they are empty.)
+#[derive(Default)]
+struct Named(RefCell<Vec<String>>);
+
+impl Drop for Named {
     fn drop(&mut self) {
-        let names = self.named.take();
-        if names.is_empty() {
-            return;
-        }
-        for (pid, _) in self.host.processes().iter().filter(|(pid, _)| *pid > 9) {
-            self.host.run(&format!("kill -KILL {pid}"));
-        }
-        for tree in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            for dir in names.iter().map(|name| tree.path().join(name)).filter(|dir| dir.exists()) {
-                let end = Instant::now() + Duration::from_secs(5);
-                while fs::remove_dir(&dir).is_err() && Instant::now() < end {
+        for name in self.0.take() {
+            for tree in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+                let dir = tree.path().join(&name);
+                let end = Instant::now() + Duration::from_secs(10);
+                while dir.exists() && fs::remove_dir(&dir).is_err() && Instant::now() < end {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
         }
     }
+}
+
+/// Other runners let many a case wait for what never comes. So that the table is there the same day,
+/// the host ends, and the wait with it, after less time than the tests have.
+fn watch(host: u32) -> Sender<Duration> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut patience = Duration::from_secs(15);
+        loop {
+            match receiver.recv_timeout(patience) {
+                Ok(longer) => patience = longer,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+        _ = kill(Pid::from_raw(host as i32), Signal::SIGKILL);
+    });
+    sender
 }
 
 /// `sh -c script`, in which `"$@"` is `argv`.

@@ -4,14 +4,17 @@
 //!   the hole (an exercise, or the guide's list of what is missing);
 //! - [`lab`]: the classroom host on which one case meets one [`Runner`]: a step of the workshop,
 //!   or bubblewrap, crun, runc;
-//! - [`helper`]: what runs on that host as a program: it starts and kills runners fast.
+//! - [`helper`]: what runs on that host as a program: it starts and kills runners fast;
+//! - [`soak`]: ten thousand containers, and all is as before.
 //!
 //! `cargo run -p hold` prints the table of all cases and runners side by side; `cargo test -p hold` is
 //! step 10's column (and each case on the step that introduces it) as tests. A case that step 10 does
 //! *not* hold is a test as well: it fails as soon as the hole is closed, so that the table stays honest.
+//! `cargo run -p hold -- --soak 10000` runs the soak; a short one is among the tests.
 
 pub mod helper;
 pub mod lab;
+pub mod soak;
 
 mod cases;
 

@@ -20,6 +20,9 @@ struct Cli {
     /// Only the cases whose group or name contains one of these
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
+    /// Instead: run step 10 this often and more, also at once and with kills; compare the host before and after
+    #[arg(long, value_name = "TIMES")]
+    soak: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let cli = Cli::parse();
+    if let Some(times) = cli.soak {
+        return hold::soak::run(times);
+    }
     // A wait that takes too long is an outcome like any other: it stands in the table.
     std::panic::set_hook(Box::new(|_| {}));
     let mut runners = Vec::new();

@@ -1,6 +1,6 @@
 //! Step 10's column of the table, and each case on the step that introduces it: one test per case and step.
 
-use hold::{Case, Decision, Failure, Runner};
+use hold::{Case, Decision, Failure, Outcome, Runner};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
@@ -19,13 +19,21 @@ fn main() {
             trials.push(Trial::test(name.clone(), move || test(case, step, &name)));
         }
     }
+    trials.push(Trial::test("step10::soak", || {
+        let outcome = hold::soak::soak(200, |line| println!("{line}"));
+        judge(outcome, Decision::Held, "all is as before", "step10::soak")
+    }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
 fn test(case: &Case, step: u8, name: &str) -> Result<(), Failed> {
     let outcome = Runner::find(&step.to_string()).and_then(|runner| case.try_on(&runner));
-    let fits = case.decision.fits(&outcome);
-    match (outcome, case.decision) {
+    judge(outcome, case.decision, case.says, name)
+}
+
+fn judge(outcome: Outcome, decision: Decision, says: &str, name: &str) -> Result<(), Failed> {
+    let fits = decision.fits(&outcome);
+    match (outcome, decision) {
         (Err(Failure::Missing(why, by_nature)), _) => {
             if std::env::var_os("CI").is_some_and(|ci| ci == "true") && !by_nature {
                 return Err(format!("cannot run here, and with CI=true it has to: {why}").into());
@@ -38,9 +46,8 @@ fn test(case: &Case, step: u8, name: &str) -> Result<(), Failed> {
             Ok(())
         }
         _ if fits => Ok(()),
-        (Err(Failure::NotHeld(why)), _) => Err(format!("{}: {why}", case.says).into()),
+        (Err(Failure::NotHeld(why)), _) => Err(format!("{says}: {why}").into()),
         (Ok(()), Decision::Open(place)) => {
-            let says = case.says;
             Err(format!("step 10 holds this now ({says}): say so here, and in: {place}").into())
         }
         (Ok(()), Decision::Held) => Ok(()),

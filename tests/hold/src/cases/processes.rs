@@ -62,7 +62,7 @@ fn many_orphans_at_the_end(lab: &Lab) -> Outcome {
 fn three_hundred_times(lab: &Lab) -> Outcome {
     let helper = lab.helper();
     // An OCI runner wants another name each time: the same one is free again when the first has ended.
-    let out = lab.around(&format!("exec {helper} none 300 0 \"$@\""), &["true"]);
+    let out = lab.around(&format!("exec {helper} none 300 0 1 \"$@\""), &["true"]);
     same("statuses", out.stdout.as_str(), "exit 0: 300\n")
 }
 

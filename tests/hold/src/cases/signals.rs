@@ -172,7 +172,7 @@ fn runner_killed(lab: &Lab) -> Outcome {
 
 fn early(lab: &Lab, signal: &str) -> Output {
     let helper = lab.helper();
-    let script = format!("exec {helper} {signal} 500 5000 \"$@\"");
+    let script = format!("exec {helper} {signal} 500 5000 1 \"$@\"");
     lab.around(&script, &["sleep", "7777"])
 }
 
