@@ -34,6 +34,7 @@ use crate::say::DIM;
 use crate::say::GREEN;
 use crate::say::RED;
 use crate::say::RESET;
+use crate::say::wrap;
 
 /// What `cargo workshop check` was asked for.
 #[derive(clap::Args)]
@@ -308,25 +309,6 @@ fn block(word: &str, part: &str, style: &str) -> String {
         text += &format!("{DIM}{word:>10}{RESET}  {style}{line}{RESET}\n");
     }
     text
-}
-
-/// Lines of at most 88 characters, broken at spaces.
-fn wrap(line: &str) -> Vec<String> {
-    const WIDTH: usize = 88;
-    let mut lines = vec![String::new()];
-    for word in line.split(' ') {
-        let last = lines.len() - 1;
-        let line = &mut lines[last];
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(word.to_string());
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }
 
 /// The hints that were asked for: one more each time, for as long as it is the same check that fails.

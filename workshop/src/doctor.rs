@@ -27,6 +27,7 @@ use crate::say::GREEN;
 use crate::say::RED;
 use crate::say::RESET;
 use crate::say::YELLOW;
+use crate::say::wrap;
 
 /// A machine to look at.
 struct Machine {
@@ -131,16 +132,17 @@ fn report(repo: &Repo, problems: &[Problem], left: &[Leftover]) -> (String, bool
         );
     }
     let mut seen = BTreeSet::new();
-    for problem in
-        problems.iter().filter(|problem| !problem.sudo_helps && seen.insert(&problem.what))
+    let (around, in_the_way): (Vec<_>, Vec<_>) =
+        problems.iter().partition(|problem| problem.sudo_helps);
+    for problem in in_the_way.into_iter().chain(around).filter(|problem| seen.insert(&problem.what))
     {
-        let colour = if problem.steps.is_empty() { YELLOW } else { RED };
-        text += &format!("\n  {colour}{}{RESET}\n      {}\n", problem.what, problem.cure);
-    }
-    for problem in
-        problems.iter().filter(|problem| problem.sudo_helps && seen.insert(&problem.what))
-    {
-        text += &format!("\n  {DIM}{}\n      {}{RESET}\n", problem.what, problem.cure);
+        let colour = match problem {
+            Problem { sudo_helps: true, .. } => DIM,
+            Problem { steps, .. } if steps.is_empty() => YELLOW,
+            _ => RED,
+        };
+        let what = wrap(&problem.what).join("\n  ");
+        text += &format!("\n  {colour}{what}{RESET}\n      {}\n", problem.cure);
     }
     if !left.is_empty() {
         text += &format!(

@@ -24,3 +24,22 @@ pub fn error(message: &str) {
 pub fn note(message: &str) {
     _ = writeln!(anstream::stderr(), "{message}");
 }
+
+/// Lines of at most 88 characters, broken at spaces.
+pub fn wrap(line: &str) -> Vec<String> {
+    const WIDTH: usize = 88;
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(word.to_string());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

@@ -236,6 +236,11 @@ impl Lab {
         if denied && (has("_map") || has("setgroups")) {
             return Some(why_no_map(said));
         }
+        if denied && has("cgroup") {
+            return Some(
+                "EPERM: only root may make a cgroup (or whom root has given one): use sudo".into(),
+            );
+        }
         if denied {
             return Some(self.why_denied(done));
         }
