@@ -374,12 +374,15 @@ fn excerpt(source: &str, patterns: &[&str]) -> String {
 
 /// Remembers how far the learner is, for plain `cargo workshop`.
 fn remember(repo: &Repo, outcome: &Outcome) {
-    if let Ok(state) = repo.state() {
-        let all = outcome.asked == STEPS || outcome.stopped.is_some();
-        if all || outcome.reached > 0 {
-            write_state(&state.join("progress"), &format!("{}\n", outcome.reached));
-        }
+    let Ok(state) = repo.state() else { return };
+    let file = state.join("progress");
+    let mut reached = outcome.reached;
+    if outcome.stopped.is_none() {
+        // A look at an early step says nothing of the later ones.
+        let before = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+        reached = reached.max(before.unwrap_or(0));
     }
+    write_state(&file, &format!("{reached}\n"));
 }
 
 /// Writes a file that is only a convenience. Under sudo it is to stay the learner's own.

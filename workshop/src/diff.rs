@@ -60,7 +60,7 @@ pub fn compare(repo: &Repo, step: Option<Step>) -> anyhow::Result<ExitCode> {
 }
 
 /// The step that differs from this file in the fewest lines.
-pub fn closest(repo: &Repo, mine: &Path) -> anyhow::Result<Step> {
+fn closest(repo: &Repo, mine: &Path) -> anyhow::Result<Step> {
     let mine = String::from_utf8_lossy(
         &fs::read(mine).with_context(|| format!("cannot read {}", mine.display()))?,
     )

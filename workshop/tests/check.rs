@@ -2,6 +2,8 @@
 //! is made of. It always ends, and says what was wrong.
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -184,6 +186,22 @@ fn hints_come_one_by_one_and_the_last_shows_the_step() {
         assert!(last.contains("         4  status.code()"), "{last}");
     }
     assert!(!stdout(&repo.check(&["1"])).contains("hint 1"), "a hint that nobody asked for");
+}
+
+#[test]
+fn watching_checks_again_when_a_file_is_saved() {
+    let repo = Repo::new("");
+    repo.write("cargo", "#!/bin/sh\nexit 101\n");
+    let mut watch =
+        repo.command(&["--watch"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stderr.take().unwrap()).lines();
+    for round in 0..3 {
+        let waiting = lines.find(|line| line.as_ref().unwrap().starts_with("Save a file"));
+        assert!(waiting.is_some(), "it ended in round {round}");
+        repo.write("my-container/src/main.rs", &format!("// round {round}\n"));
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 #[test]
