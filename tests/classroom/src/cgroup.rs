@@ -92,25 +92,39 @@ impl Cgroups {
     }
 
     /// Removes the empty cgroups on the host: what a runner leaves behind that was killed.
+    ///
+    /// # Panics
+    /// If there are processes in one.
     pub fn clean(&self) {
-        for folder in &self.folders {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().is_dir() {
-                    until("a cgroup can be removed", || fs::remove_dir(entry.path()).is_ok());
-                }
-            }
-        }
+        until("the cgroups can be removed", || {
+            self.folders.iter().all(|folder| {
+                let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+                let mut paths = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+                paths.all(|path| fs::remove_dir(path).is_ok())
+            })
+        });
     }
 }
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return; // processes may be left in them; a second panic would hide the first
+        // Where a test has failed its processes may be dying yet. That they take too long is said
+        // by a panic, but a second one would hide the first.
+        for _ in 0..1000 {
+            self.folders.iter().for_each(remove);
+            if !self.folders.iter().any(|folder| folder.exists()) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        self.clean();
-        for folder in &self.folders {
-            _ = fs::remove_dir(folder);
-        }
+        assert!(std::thread::panicking(), "cannot remove the cgroups {:?}", self.folders);
     }
+}
+
+/// Removes a cgroup folder and those in it, as far as they are empty.
+fn remove(folder: &PathBuf) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        _ = fs::remove_dir(entry.path());
+    }
+    _ = fs::remove_dir(folder);
 }
