@@ -77,6 +77,18 @@ impl Built {
         // A workspace with this one step in it, and without the step's tests.
         let place = root.join("target/guide").join(&key);
         let failed = || format!("cannot make {}", place.display());
+        let patch = quote::patch(&root.canonicalize().with_context(failed)?, step, solution);
+        let mut made_of = String::new();
+        for file in [&root.join("Cargo.toml"), &root.join("Cargo.lock"), &steps.main(step)?, &patch]
+        {
+            let text = fs::read_to_string(file);
+            made_of += &text.with_context(|| format!("cannot read {}", file.display()))?;
+        }
+        let (kept, label) = (place.join(&name), place.join("made-of"));
+        if kept.exists() && fs::read_to_string(&label).is_ok_and(|label| label == made_of) {
+            programs.insert(key, kept.clone());
+            return Ok(kept);
+        }
         _ = fs::remove_dir_all(&place);
         let folder = place.join("steps").join(&name);
         fs::create_dir_all(folder.join("src")).with_context(failed)?;
@@ -86,7 +98,6 @@ impl Built {
         for file in ["Cargo.toml", "src/main.rs"] {
             fs::copy(steps.folder(step)?.join(file), folder.join(file)).with_context(failed)?;
         }
-        let patch = quote::patch(&root.canonicalize().with_context(failed)?, step, solution);
         // For git this folder is in no repository, or it would take the repository's root for the patch's.
         let mut git = quote::git();
         git.current_dir(&place)
@@ -119,8 +130,7 @@ impl Built {
         let program =
             executable(&mut cargo, &name).with_context(|| format!("exercises/{key}.patch"))?;
         // The next solution of this step is built in the same place.
-        let kept = place.join(&name);
-        fs::copy(&program, &kept).with_context(failed)?;
+        fs::copy(&program, &kept).and_then(|_| fs::write(&label, made_of)).with_context(failed)?;
         programs.insert(key, kept.clone());
         Ok(kept)
     }

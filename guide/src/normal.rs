@@ -227,9 +227,12 @@ impl Normal {
             let width = if found[2].is_empty() { 0 } else { found[0].len() };
             format!("{:width$}", format!("pts/{new}"))
         });
-        let cgroup = regex!(r"\b(step10-\d+-)(\d{19})\b");
+        let cgroup = regex!(r"\b(step10-\d+-)(\d{4,19})\b");
         let text = cgroup.replace_all(&text, |found: &Captures| {
-            format!("{}{}", &found[1], self.cgroups.get(&found[2]))
+            // ps cuts long lines off.
+            let known = self.cgroups.known.keys().find(|name| name.starts_with(&found[2])).cloned();
+            let name = self.cgroups.get(&known.unwrap_or_else(|| found[2].to_string()));
+            format!("{}{}", &found[1], &name[..found[2].len()])
         });
         let key = regex!(r"^0x[0-9a-f]{8}\b");
         let text = key.replace_all(&text, |found: &Captures| match &found[0] {
