@@ -12,8 +12,8 @@ fn soak(sequential: u32, concurrent: u32) {
     let before = traces(&host);
     let step = "./step run --pids-limit 20 --memory 50M --cpus 0.5";
     // In slices, so that none takes longer than a single wait may.
-    for from in (0..sequential).step_by(500) {
-        let to = (from + 500).min(sequential);
+    for from in (0..sequential).step_by(100) {
+        let to = (from + 100).min(sequential);
         let script = format!(
             "i={from}; while [ $i -lt {to} ]; do
                 {step} sh -c \"exit $((i % 256))\" 2>/dev/null; [ $? = $((i % 256)) ] || echo $i
