@@ -107,6 +107,7 @@ fn once(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
     _ = panic::take_hook();
 
     if !args.built && !geteuid().is_root() && outcome.needs_root() {
+        repo.state()?; // now, or it would be root's
         return as_root(args);
     }
     report(repo, args, &outcome)
