@@ -74,7 +74,8 @@ pub enum Failure {
 pub type Outcome = Result<(), Failure>;
 
 impl Case {
-    /// Tries the case on a fresh classroom host. A panic (a wait that took too long) is a failure.
+    /// Tries the case on a fresh classroom host, if this is not an earlier step than the one that is to
+    /// hold it. A panic (a wait that took too long) is a failure.
     ///
     /// # Errors
     /// As [`Failure`] says.
@@ -82,6 +83,14 @@ impl Case {
         if let Some(step) = runner.step().filter(|step| *step < self.since) {
             return Err(Failure::NotApplicable(format!("step {step}: comes in {}", self.since)));
         }
+        self.try_anyway(runner)
+    }
+
+    /// The same on any step: what it comes to where it cannot hold shows that the trial can fail.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub fn try_anyway(&self, runner: &Runner) -> Outcome {
         let trial = || {
             let lab = Lab::new(runner)?;
             let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&lab)));

@@ -17,6 +17,9 @@ struct Cli {
     /// A step by number or name, or bwrap, crun, runc; may be repeated
     #[arg(long, value_name = "NAME", default_values = ["10", "bwrap", "crun", "runc"])]
     runner: Vec<String>,
+    /// Also try a step on what only a later one is to hold
+    #[arg(long)]
+    anyway: bool,
     /// Only the cases whose group or name contains one of these
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
     };
     let cases: Vec<&Case> = hold::CASES.iter().copied().flatten().filter(wanted).collect();
     let start = Instant::now();
-    let outcomes = try_all(&cases, &runners);
+    let outcomes = try_all(&cases, &runners, cli.anyway);
     let text = table(&cases, &runners, &outcomes);
     _ = std::io::stdout().write_all(text.as_bytes());
     eprintln!("{} s", start.elapsed().as_secs());
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 /// All outcomes: a row for each case, a column for each runner. As many at once as there are CPUs.
-fn try_all(cases: &[&Case], runners: &[Runner]) -> Vec<Vec<Outcome>> {
+fn try_all(cases: &[&Case], runners: &[Runner], anyway: bool) -> Vec<Vec<Outcome>> {
     let all = cases.len() * runners.len();
     let outcomes: Vec<Mutex<Outcome>> = (0..all).map(|_| Mutex::new(Ok(()))).collect();
     let next = AtomicUsize::new(0);
@@ -73,7 +76,7 @@ fn try_all(cases: &[&Case], runners: &[Runner]) -> Vec<Vec<Outcome>> {
         let Some(place) = outcomes.get(at) else { return };
         let (case, runner) = (cases[at / runners.len()], &runners[at % runners.len()]);
         let start = Instant::now();
-        let outcome = case.try_on(runner);
+        let outcome = if anyway { case.try_anyway(runner) } else { case.try_on(runner) };
         let (time, mark) = (start.elapsed().as_secs_f64(), mark(&outcome));
         eprintln!(
             "{}/{all} {}: {} on {}: {mark} ({time:.1} s)",

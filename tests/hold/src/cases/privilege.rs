@@ -188,6 +188,9 @@ fn seven_namespaces(lab: &Lab) -> Outcome {
 
 /// To what it is already: should it succeed, nothing is changed by more than a moment.
 fn clock(lab: &Lab) -> Outcome {
+    if lab.runner.step().is_some_and(|step| step < 9) {
+        return not_applicable("it would be the machine's");
+    }
     let out = lab.run("date -s \"@$(date +%s)\" >/dev/null; exit 7");
     hold(out.stderr.contains("not permitted"), || "it can be set".into())
 }
