@@ -45,6 +45,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::anyhow;
@@ -68,7 +69,12 @@ pub struct Task {
     pub chapter: Option<u32>,
     /// A folder with the programs that sessions run; without it, cargo builds them.
     pub built: Option<PathBuf>,
+    /// How long a command of a session may take to come back to a prompt.
+    pub patience: Duration,
 }
+
+/// More than a command of the guide takes on a slow machine, and less than an author wants to wait.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Something that is wrong, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -208,7 +214,7 @@ fn generate(
         Kind::Table => quote::table(steps)?,
         Kind::Schedule => quote::schedule(document)?,
         Kind::Session { step, words } => {
-            let stage = Stage { root: &task.root, steps, built };
+            let stage = Stage { root: &task.root, steps, built, patience: task.patience };
             return stage.play(*step, words, &document.lines[block.body.clone()]);
         }
     };

@@ -27,13 +27,19 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let here = std::env::current_dir().unwrap_or_default();
+    let Some(root) = here.ancestors().find(|folder| folder.join("steps").is_dir()) else {
+        eprintln!("guide: {} is not inside the workshop's repository", here.display());
+        return ExitCode::from(2);
+    };
+    let root = root.to_path_buf();
     let task = guide::Task {
         root,
         file: cli.file,
         check: cli.check,
         chapter: cli.chapter,
         built: cli.built,
+        patience: guide::PATIENCE,
     };
     let report = match guide::run(&task) {
         Ok(report) => report,

@@ -45,9 +45,6 @@ use crate::normal::without_flood;
 use crate::quote::fence;
 use crate::steps::Steps;
 
-/// How long a command may take to come back to a prompt.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 /// How long a host may stay busy (a loop that never sleeps) before we go on all the same.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -159,12 +156,19 @@ struct Terminal {
     session: Session,
     /// How much of its text has been written down.
     seen: usize,
+    patience: Duration,
     /// The prompt behind which nothing was typed yet; empty while a command runs.
     prompt: String,
 }
 
 impl Terminal {
-    fn open(host: &Host, prompt: &str, user: bool, columns: u16) -> anyhow::Result<Terminal> {
+    fn open(
+        host: &Host,
+        prompt: &str,
+        user: bool,
+        columns: u16,
+        patience: Duration,
+    ) -> anyhow::Result<Terminal> {
         let home = if user { "/home/learner" } else { "/root" };
         let argv: &[&str] = if user {
             &["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "bash"]
@@ -184,7 +188,7 @@ impl Terminal {
         fs::write(host.path(&format!("{home}/.bashrc")), rc).context("cannot write the .bashrc")?;
         let session = Session::on_terminal(&mut command);
         session.resize(24, columns);
-        let mut terminal = Terminal { session, seen: 0, prompt: String::new() };
+        let mut terminal = Terminal { session, seen: 0, patience, prompt: String::new() };
         terminal.ready().context("the first prompt")?;
         terminal.news();
         Ok(terminal)
@@ -218,7 +222,7 @@ impl Terminal {
 
     /// Waits for a prompt, or for the end of the terminal's shell.
     fn ready(&mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + self.patience;
         loop {
             if let Some(prompt) = self.at_prompt() {
                 self.prompt = prompt;
@@ -235,7 +239,7 @@ impl Terminal {
                 Instant::now() < end,
                 "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends it, \
                  ^C say, alone on a line below.) What came until then:\n{}",
-                DEADLINE.as_secs(),
+                self.patience.as_secs(),
                 self.text()
             );
         }
@@ -300,6 +304,7 @@ pub struct Stage<'a> {
     pub root: &'a Path,
     pub steps: &'a Steps,
     pub built: &'a Built,
+    pub patience: Duration,
 }
 
 impl Stage<'_> {
@@ -340,7 +345,7 @@ impl Stage<'_> {
             Err(missing) => return Ok(Text::Keep { why: missing.to_string(), grave: true }),
         };
         furnish(self.root, &host, &programs, &words)?;
-        let played = play(&host, &lines, &words);
+        let played = play(&host, &lines, &words, self.patience);
         drop(host);
         drop(cgroups); // they have to be empty
         let new = fence("console", &played?);
@@ -485,7 +490,12 @@ fn furnish(
 }
 
 /// Types the lines, and returns them with what they print.
-fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String>> {
+fn play(
+    host: &Host,
+    lines: &[Line],
+    words: &Words,
+    patience: Duration,
+) -> anyhow::Result<Vec<String>> {
     let mut normal = Normal::new(|kind| namespace(host, kind));
     let mut terminals: Terminals = [None, None, None];
     let mut written: Vec<String> = Vec::new();
@@ -509,7 +519,8 @@ fn play(host: &Host, lines: &[Line], words: &Words) -> anyhow::Result<Vec<String
                 1 => ("host$ ", words.user),
                 _ => ("host# ", false),
             };
-            let terminal = Terminal::open(host, prompt, user, if words.wide { 160 } else { 100 })?;
+            let columns = if words.wide { 160 } else { 100 };
+            let terminal = Terminal::open(host, prompt, user, columns, patience)?;
             if let Some(file) = terminal.session.terminal() {
                 normal.terminal(&file.to_string_lossy());
             }
@@ -578,7 +589,7 @@ fn echo(terminal: &mut Terminal, typed: &str) {
     if is_key(typed) {
         return; // not every key shows
     }
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + terminal.patience;
     while !terminal.text().contains('\n') && Instant::now() < end && !terminal.session.ended() {
         terminal.session.poll(Duration::from_millis(50));
     }
