@@ -105,6 +105,9 @@ main() {
     root=$(cd "$(dirname "$0")/.." && pwd)
     if [ "${1-}" = --inside ]; then
         work=$2 image=$3
+        # As PID 1 of its namespace it gets only the signals that it asks for.
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
         inside
         return
     fi
