@@ -260,9 +260,13 @@ impl Terminal {
 fn quiet(host: &Host, terminals: &mut Terminals) -> bool {
     let end = Instant::now() + BUSY;
     let mut look = || {
-        let length: usize =
-            terminals.iter_mut().flatten().map(|terminal| terminal.text().len()).sum();
-        (busy(host), length)
+        let busy = busy(host);
+        let mut length = 0;
+        for terminal in terminals.iter_mut().flatten() {
+            terminal.session.catch_up();
+            length += terminal.session.stdout().len();
+        }
+        (busy, length)
     };
     let (mut last, mut same) = (look(), 0);
     while Instant::now() < end && same < 3 {

@@ -186,6 +186,32 @@ impl Session {
         event.map(|event| self.take(event)).is_ok()
     }
 
+    /// Takes in all that has been written to the terminal so far, however late the thread is that
+    /// reads it: an escape sequence goes the same way, and comes last.
+    ///
+    /// # Panics
+    /// If it does not come before the deadline.
+    #[track_caller]
+    pub fn catch_up(&mut self) {
+        const MARK: &[u8] = b"\x1b[4711z";
+        let Some(terminal) = &mut self.terminal else { return };
+        if terminal.write_all(MARK).is_err() {
+            return; // it has hung up
+        }
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = find(&self.stdout[self.seen..], MARK) {
+                let at = self.seen + at;
+                self.stdout.drain(at..at + MARK.len());
+                return;
+            }
+            if self.open == 0 || self.terminal.is_none() {
+                return;
+            }
+            self.next(end, "all of its output");
+        }
+    }
+
     /// All of stdout so far, also what [`wait_for`](Session::wait_for) has returned.
     pub fn stdout(&self) -> &[u8] {
         &self.stdout
