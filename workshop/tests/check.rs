@@ -147,7 +147,7 @@ fn a_failure_says_what_was_done_expected_got_and_why() {
 fn a_program_that_hangs_is_stopped() {
     needs_a_classroom!();
     Repo::new("while :; do sleep 1; done")
-        .fails_with(&["it still runs after 10 seconds (it has been stopped)"]);
+        .fails_with(&["it still runs after", "seconds (it has been stopped)"]);
 }
 
 /// Each process starts one more: no bomb, but without end.

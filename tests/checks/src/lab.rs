@@ -33,8 +33,11 @@ use nix::sys::signal::Signal;
 
 use crate::Failure;
 
-/// How long a program may take for what takes milliseconds.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a program may take for what takes milliseconds: so many times what it took to make the host, within limits.
+/// A machine that is loaded, or emulated, is slow in both.
+const PATIENCE: u32 = 100;
+const SHORTEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(60);
 /// How often to look whether it forks without end, or whether what should happen has happened.
 const GLANCE: Duration = Duration::from_millis(20);
 /// More processes than any check needs.
@@ -48,6 +51,7 @@ pub const NULL: &str = "/workshop/rootfs/dev/null";
 /// A learner's program on a classroom host.
 pub struct Lab {
     host: Host,
+    deadline: Duration,
     mounts: Cell<Option<usize>>,
     soiled: Cell<bool>,
     // Below the host: fields are dropped in this order.
@@ -60,8 +64,11 @@ impl Lab {
     /// # Errors
     /// As [`Host::start`].
     pub fn new(program: &Path) -> Result<Lab, Missing> {
+        let start = Instant::now();
+        let host = Host::start(program)?;
         let lab = Lab {
-            host: Host::start(program)?,
+            host,
+            deadline: (start.elapsed() * PATIENCE).clamp(SHORTEST, LONGEST),
             mounts: Cell::new(None),
             soiled: Cell::new(false),
             cgroups: Cgroups::new(),
@@ -411,7 +418,7 @@ impl Lab {
 
     /// Waits until something is the case. False if it is not until the deadline.
     pub fn wait_until(&self, mut is: impl FnMut() -> bool) -> bool {
-        let end = Instant::now() + DEADLINE / 4;
+        let end = Instant::now() + self.deadline / 4;
         loop {
             if is() {
                 return true;
@@ -604,7 +611,7 @@ impl<'a> Running<'a> {
     /// # Errors
     /// If it does not come.
     pub fn until(&mut self, pattern: &str) -> Result<String, Failure> {
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + self.lab.deadline;
         loop {
             let new = &self.stdout[self.seen..];
             if let Some(at) = new.windows(pattern.len()).position(|part| part == pattern.as_bytes())
@@ -628,7 +635,7 @@ impl<'a> Running<'a> {
     /// If it does not come.
     pub fn end(mut self) -> Result<Done, Failure> {
         self.input = None;
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + self.lab.deadline;
         while !self.over() {
             self.glance(end)?;
         }
@@ -640,7 +647,7 @@ impl<'a> Running<'a> {
     /// # Errors
     /// If it does not come.
     pub fn exit(mut self) -> Result<Done, Failure> {
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + self.lab.deadline;
         while self.status.is_none() {
             self.glance(end)?;
         }
@@ -711,8 +718,10 @@ impl<'a> Running<'a> {
             ));
         }
         if Instant::now() > end {
-            let got =
-                format!("it still runs after {} seconds (it has been stopped)", DEADLINE.as_secs());
+            let got = format!(
+                "it still runs after {} seconds (it has been stopped)",
+                self.lab.deadline.as_secs()
+            );
             let cause = self.why_it_hangs();
             return Err(self.wild("it ends", &got, &cause));
         }
