@@ -24,6 +24,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -448,10 +449,9 @@ fn furnish(
         let made = made.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)));
         made.with_context(|| format!("cannot write {inside} of the classroom host"))
     };
-    write("/root/.cargo/bin/cargo", CARGO, 0o755)?;
-    write("/home/learner/.cargo/bin/cargo", CARGO, 0o755)?;
     write("/home/learner/.bashrc", "", 0o644)?;
-    for folder in ["/run", "/mnt", "/workshop/target/debug"] {
+    let bins = ["/root/.cargo/bin", "/home/learner/.cargo/bin"];
+    for folder in ["/run", "/mnt", "/workshop/target/debug"].iter().chain(&bins) {
         fs::create_dir_all(host.path(folder)).with_context(|| format!("cannot make {folder}"))?;
     }
     // Other users of the machine are not known here, nor what its administrator has bash say.
@@ -463,21 +463,29 @@ fn furnish(
         ("group", "root:x:0:\nlearner:x:1000:\n"),
         ("bash.bashrc", ""),
     ];
+    // What is to be executed is written by another process. A file that this one has open for writing is open in each
+    // child that another thread starts meanwhile, and "text file busy" until that has become another program.
+    write("/run/etc/cargo", CARGO, 0o755)?;
     let mut script = "set -eu\n".to_string();
+    for bin in bins {
+        script += &format!("cp /run/etc/cargo {bin}/cargo\n");
+    }
     for (name, text) in etc {
         write(&format!("/run/etc/{name}"), text, 0o644)?;
         script += &format!("[ ! -e /etc/{name} ] || mount --bind /run/etc/{name} /etc/{name}\n");
     }
     _ = fs::remove_file(host.path("/workshop").join(host.program()));
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+        ensure!(copied.context("cannot run cp")?.success(), "cannot copy {}", from.display());
+        Ok(())
+    };
     for (name, program) in programs {
-        let to = host.path("/workshop/target/debug").join(name);
-        fs::copy(program, &to).with_context(|| format!("cannot copy {}", program.display()))?;
+        copy(program, &host.path("/workshop/target/debug").join(name))?;
     }
     for file in FILES {
         if root.join(file).exists() {
-            let mut copy = std::process::Command::new("cp");
-            copy.arg("-a").arg(root.join(file)).arg(host.path("/workshop"));
-            ensure!(copy.status().context("cannot run cp")?.success(), "cannot copy {file}");
+            copy(&root.join(file), &host.path("/workshop"))?;
         }
     }
     script += "rm -r /run/etc\n";
