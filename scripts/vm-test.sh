@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs the workshop's tests on a real machine: Debian 13 with systemd, cgroup v2 and shared mounts, booted in QEMU.
-# Everything is built here and copied there, to the same paths; in there all tests run as an ordinary user and with
-# sudo, then what only such a machine can show (vm/guest-checks.sh).
+# Everything is built here and copied there, to the same paths; in there the tests of what a person sees run as an
+# ordinary user and with sudo, then what only such a machine can show (vm/guest-checks.sh).
 #
-# For maintainers and CI: scripts/vm-test.sh. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
+# For maintainers and CI: scripts/vm-test.sh [all]; with `all`, every test of the steps. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
 # Environment: VM_SECONDS, the time limit of the machine (default 600); VM_CACHE, see vm-image.sh.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
@@ -40,7 +40,7 @@ build() {
 pack() {
     rootfs=$(cd "${ROOTFS:-rootfs}" && pwd)
     mkdir "$work/job"
-    echo "exec sh '$root/scripts/vm/guest-run.sh' '$root' '$rootfs'" >"$work/job/run"
+    echo "exec sh '$root/scripts/vm/guest-run.sh' '$root' '$rootfs' ${1:-}" >"$work/job/run"
     while read -r program; do
         mkdir -p "$work/programs/${program%/*}"
         strip --strip-debug -o "$work/programs/$program" "$program"
@@ -62,7 +62,7 @@ main() {
     build >"$work/list"
     grep -q /deps/ "$work/list" || fail "found no test of a step to run"
     ./rootfs-fetch.sh
-    pack
+    pack "$@"
     image=$(scripts/vm-image.sh)
     scripts/vm-run.sh "$image" "$work/job.tar" "${VM_SECONDS:-600}"
 }
