@@ -69,8 +69,11 @@ impl Runner {
 }
 
 /// Builds a step with cargo, and says where the program is. (cargo builds the programs of a package
-/// for that package's tests only.)
+/// for that package's tests only.) Where there is no cargo, `HOLD_PROGRAMS` is the folder with the steps.
 fn build(name: &str) -> Result<PathBuf, Failure> {
+    if let Some(folder) = std::env::var_os("HOLD_PROGRAMS") {
+        return Ok(Path::new(&folder).join(name));
+    }
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock();
     let missing = |why| Failure::Missing(why, false);
@@ -100,6 +103,8 @@ pub struct Options {
     pub memory: Option<u64>,
     /// At most the time of this many CPUs.
     pub cpus: Option<f64>,
+    /// stdin is a terminal: a bundle has to say so.
+    pub terminal: bool,
 }
 
 impl Options {
@@ -262,7 +267,7 @@ impl Lab {
         let rootfs = Path::new("/workshop").join(rootfs);
         let args: Option<Vec<&str>> = command.iter().map(|arg| arg.as_ref().to_str()).collect();
         let Some(args) = args else { return not_applicable("JSON has no bytes") };
-        config["process"]["terminal"] = false.into();
+        config["process"]["terminal"] = options.terminal.into();
         config["process"]["args"] = args.into();
         config["root"] = serde_json::json!({"path": rootfs, "readonly": false});
         config["hostname"] = "container".into();
@@ -282,7 +287,7 @@ impl Lab {
         }
         fs::write(&file, config.to_string()).map_err(|err| Failure::NotHeld(err.to_string()))?;
         self.named.0.borrow_mut().push(name.clone());
-        let root = format!("/tmp/{}", self.runner.name);
+        let root = format!("/workshop/state-{}", self.runner.name);
         let argv = [&program, "--root", &root, "run", "--bundle", &bundle, &name];
         Ok(argv.map(OsString::from).to_vec())
     }
@@ -306,6 +311,20 @@ impl Lab {
     #[track_caller]
     pub fn around<S: AsRef<OsStr>>(&self, script: &str, command: &[S]) -> Output {
         output(&mut self.host.command(around(script, self.argv(command))))
+    }
+
+    /// `command` in a container, on a terminal.
+    ///
+    /// # Errors
+    /// As [`with`](Lab::with).
+    #[track_caller]
+    pub fn on_terminal<S: AsRef<OsStr>>(
+        &self,
+        mut options: Options,
+        command: &[S],
+    ) -> Result<Session, Failure> {
+        options.terminal = true;
+        Ok(Session::on_terminal(&mut self.host.terminal(self.with(&options, command)?)))
     }
 
     /// Starts `sh -c script` in a container, and waits until it has printed `ready`.
@@ -374,7 +393,7 @@ impl Lab {
     /// The case takes its time, also with a runner that holds it.
     pub fn this_takes_long(&self) {
         if let Some(patience) = &self.patience {
-            _ = patience.send(Duration::from_secs(120));
+            _ = patience.send(Duration::from_secs(240));
         }
     }
 
@@ -409,7 +428,7 @@ impl Lab {
 
     fn left(&self) -> Result<(), String> {
         if !self.is_there() {
-            return Err("the host is gone".into());
+            return Err("no end: the host was stopped".into());
         }
         let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
         if let Some((_, args)) = self.host.processes().into_iter().find(new) {

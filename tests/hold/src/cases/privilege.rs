@@ -319,7 +319,7 @@ fn no_new_privs(lab: &Lab) -> Outcome {
 
 /// What Docker leaves a container is 14 of 41.
 fn capabilities(lab: &Lab) -> Outcome {
-    let out = lab.run("grep CapBnd /proc/self/status");
+    let out = lab.run("grep CapEff /proc/self/status");
     let word = out.stdout.split_whitespace().nth(1).unwrap_or_default();
     let set = u64::from_str_radix(word, 16).unwrap_or(u64::MAX);
     hold(set.count_ones() <= 14, || format!("{} capabilities", set.count_ones()))
@@ -337,8 +337,7 @@ fn tiocsti(lab: &Lab) -> Outcome {
         return not_applicable("this kernel refuses TIOCSTI to all (dev.tty.legacy_tiocsti = 0)");
     }
     let script = "perl -e '$x = \"x\"; exit(ioctl(STDIN, 0x5412, $x) ? 1 : 7)'; echo status=$?";
-    let argv = lab.with(&lab.everything(), &["sh", "-c", script])?;
-    let out = Session::on_terminal(&mut lab.host.terminal(argv)).finish();
+    let out = lab.on_terminal(lab.everything(), &["sh", "-c", script])?.finish();
     hold(out.stdout.contains("status=7"), || "a keystroke was put in".into())
 }
 

@@ -2,8 +2,8 @@
 
 use classroom::{Output, Session, until};
 
-use crate::lab::{Lab, around};
-use crate::{Case, Outcome, hold, same};
+use crate::lab::{Lab, Options, around};
+use crate::{Case, Failure, Outcome, hold, same};
 
 const GROUP: &str = "signals";
 
@@ -96,21 +96,21 @@ fn many_sigterms(lab: &Lab) -> Outcome {
     same("status", running.finish().status, 5)
 }
 
-fn on_terminal(lab: &Lab, script: &str) -> Session {
-    let mut session = Session::on_terminal(&mut lab.host.terminal(lab.argv(&["sh", "-c", script])));
-    session.wait_for("\nready\r\n");
-    session
+fn on_terminal(lab: &Lab, script: &str) -> Result<Session, Failure> {
+    let mut session = lab.on_terminal(Options::default(), &["sh", "-c", script])?;
+    session.wait_for("ready\r\n");
+    Ok(session)
 }
 
 fn ctrl_c(lab: &Lab) -> Outcome {
-    let mut session = on_terminal(lab, WAITS);
+    let mut session = on_terminal(lab, WAITS)?;
     session.send("\x03");
     same("status", session.finish().status, 130)
 }
 
 fn ctrl_c_once(lab: &Lab) -> Outcome {
     let script = "n=0; trap 'n=$((n+1)); echo caught $n' INT; echo ready; read x; read x; exit 5";
-    let mut session = on_terminal(lab, script);
+    let mut session = on_terminal(lab, script)?;
     session.send("\x03");
     session.wait_for("caught 1");
     // Were there a second one, it would be here before the answer to this line.
@@ -121,14 +121,16 @@ fn ctrl_c_once(lab: &Lab) -> Outcome {
 }
 
 fn ctrl_backslash(lab: &Lab) -> Outcome {
-    let mut session = on_terminal(lab, &format!("ulimit -c 0; {WAITS}"));
+    let mut session = on_terminal(lab, &format!("ulimit -c 0; {WAITS}"))?;
     session.send("\x1c");
     same("status", session.finish().status, 131)
 }
 
 fn ctrl_z(lab: &Lab) -> Outcome {
     let file = "/workshop/start";
-    let line = around("\"$@\"", lab.argv(&["sh", "-c", "echo ready; read x; echo got $x; exit 5"]));
+    let options = Options { terminal: true, ..Options::default() };
+    let script = "echo ready; read x; echo got $x; exit 5";
+    let line = around("\"$@\"", lab.with(&options, &["sh", "-c", script])?);
     let quoted: Vec<String> = line
         .iter()
         .map(|arg| format!("'{}'", arg.to_string_lossy().replace('\'', "'\\''")))
@@ -137,7 +139,7 @@ fn ctrl_z(lab: &Lab) -> Outcome {
     std::fs::write(lab.host.path(file), text).expect("cannot write a script");
     let mut shell = Session::on_terminal(&mut lab.host.terminal(["sh", "-i"]));
     shell.send(format!("sh {file}\n"));
-    shell.wait_for("\nready\r\n");
+    shell.wait_for("ready\r\n");
     shell.send("\x1a");
     shell.wait_for("Stopped");
     shell.send("fg\n");
@@ -153,7 +155,7 @@ fn ctrl_z(lab: &Lab) -> Outcome {
 
 fn sigwinch(lab: &Lab) -> Outcome {
     let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
-    let mut session = on_terminal(lab, script);
+    let mut session = on_terminal(lab, script)?;
     session.resize(33, 111);
     session.wait_for("33 111");
     session.send("\x03");

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use classroom::{Session, output};
+use classroom::output;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Options};
 use crate::{Case, Outcome, hold, same};
 
 const GROUP: &str = "streams";
@@ -78,8 +78,7 @@ fn reader_gone(lab: &Lab) -> Outcome {
 
 fn terminal(lab: &Lab) -> Outcome {
     let script = "test -t 0 && test -t 1 && echo 'on the terminal' >/dev/tty && echo ok";
-    let out =
-        Session::on_terminal(&mut lab.host.terminal(lab.argv(&["sh", "-c", script]))).finish();
+    let out = lab.on_terminal(Options::default(), &["sh", "-c", script])?.finish();
     hold(out.stdout.contains("on the terminal") && out.stdout.contains("ok"), || out.stdout)
 }
 
@@ -87,7 +86,10 @@ fn terminal(lab: &Lab) -> Outcome {
 fn own_descriptors(lab: &Lab) -> Outcome {
     let list = ["ls", "/proc/self/fd"];
     let out = output(&mut lab.host.command(lab.argv(&list)));
-    same("descriptors", out.stdout, output(&mut lab.host.command(list)).stdout)
+    let callers = output(&mut lab.host.command(list)).stdout;
+    let more = out.stdout.lines().filter(|fd| !callers.lines().any(|own| own == *fd));
+    same("status", out.status, 0)?;
+    same("descriptors", more.collect::<Vec<_>>(), Vec::<&str>::new())
 }
 
 fn inherited_descriptors(lab: &Lab) -> Outcome {
