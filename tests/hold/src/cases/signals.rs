@@ -1,6 +1,6 @@
 //! Signals to the runner, to the command, and the state that the command starts with.
 
-use classroom::{Output, Session, until};
+use classroom::{Session, until};
 
 use crate::lab::{Lab, Options, around};
 use crate::{Case, Failure, Outcome, hold, same};
@@ -172,23 +172,22 @@ fn runner_killed(lab: &Lab) -> Outcome {
     lab.nothing_is_left()
 }
 
-fn early(lab: &Lab, signal: &str) -> Output {
-    let helper = lab.helper();
-    let script = format!("exec {helper} {signal} 500 5000 1 \"$@\"");
-    lab.around(&script, &["sleep", "7777"])
+/// In parts, each of which has the deadline of a test to itself.
+fn early(lab: &Lab, signal: &str) -> String {
+    let script = format!("exec {} {signal} 100 5000 1 \"$@\"", lab.helper());
+    (0..5).map(|_| lab.around(&script, &["sleep", "7777"]).stdout).collect()
 }
 
 fn runner_killed_early(lab: &Lab) -> Outcome {
     lab.cgroups_may_stay();
-    let out = early(lab, "SIGKILL");
-    same("outcomes", out.stdout.as_str(), "signal 9: 500\n")
+    same("outcomes", early(lab, "SIGKILL"), "signal 9: 100\n".repeat(5))
 }
 
 fn runner_termed_early(lab: &Lab) -> Outcome {
-    let out = early(lab, "SIGTERM");
+    let outcomes = early(lab, "SIGTERM");
     let odd = |line: &&str| !line.starts_with("exit 143: ") && !line.starts_with("signal 15: ");
-    let odd: Vec<&str> = out.stdout.lines().filter(odd).collect();
-    hold(odd.is_empty() && !out.stdout.is_empty(), || format!("{odd:?} {}", out.stderr))
+    let odd: Vec<&str> = outcomes.lines().filter(odd).collect();
+    hold(odd.is_empty() && !outcomes.is_empty(), || format!("{odd:?}"))
 }
 
 fn init_killed(lab: &Lab) -> Outcome {
