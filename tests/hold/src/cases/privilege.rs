@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use classroom::{Output, Session, output};
 
-use crate::lab::{Lab, around};
+use crate::lab::{Lab, Options, around};
 use crate::{Case, Failure, Outcome, hold, not_applicable, same};
 
 const GROUP: &str = "privilege";
@@ -336,9 +336,17 @@ fn tiocsti(lab: &Lab) -> Outcome {
     if legacy.trim() == "0" {
         return not_applicable("this kernel refuses TIOCSTI to all (dev.tty.legacy_tiocsti = 0)");
     }
-    let script = "perl -e '$x = \"x\"; exit(ioctl(STDIN, 0x5412, $x) ? 1 : 7)'; echo status=$?";
-    let out = lab.on_terminal(lab.everything(), &["sh", "-c", script])?.finish();
-    hold(out.stdout.contains("status=7"), || "a keystroke was put in".into())
+    let script = "perl -e 'for $key (\"x\", \"\\n\") { $copy = $key; ioctl(STDIN, 0x5412, $copy) }'; echo tried";
+    let options = Options { terminal: true, ..lab.everything() };
+    let argv = lab.with(&options, &["sh", "-c", script])?;
+    // What the caller's shell reads next. (A terminal of the container's own may get what it likes.)
+    let caller = "\"$@\"; echo over; read line; echo \"read <$line>\"";
+    let mut session = Session::on_terminal(&mut lab.host.terminal(around(caller, argv)));
+    session.wait_for("tried\r\n");
+    session.wait_for("over\r\n");
+    session.send("typed\n");
+    let out = session.finish();
+    hold(out.stdout.contains("read <typed>"), || "a keystroke was put in".into())
 }
 
 /// The caller has a session keyring with a key in it, and the container looks for that key.
