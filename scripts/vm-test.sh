@@ -4,7 +4,7 @@
 # ordinary user and with sudo, then what only such a machine can show (vm/guest-checks.sh).
 #
 # For maintainers and CI: scripts/vm-test.sh [all]; with `all`, every test of the steps. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
-# Environment: VM_SECONDS, the time limit of the machine (default 600); VM_CACHE, see vm-image.sh.
+# Environment: VM_SECONDS, the time limit of the machine (default 1200); VM_CACHE, see vm-image.sh.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
 
@@ -64,7 +64,7 @@ main() {
     ./rootfs-fetch.sh
     pack "$@"
     image=$(scripts/vm-image.sh)
-    scripts/vm-run.sh "$image" "$work/job.tar" "${VM_SECONDS:-600}"
+    scripts/vm-run.sh "$image" "$work/job.tar" "${VM_SECONDS:-1200}"
 }
 
 main "$@"
