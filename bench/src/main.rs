@@ -198,7 +198,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         write(Part::Mounts, mounts::measure(cli, &subjects)?)?;
     }
     if wanted(Part::Memory) {
-        write(Part::Memory, memory::measure(&subjects)?)?;
+        write(Part::Memory, memory::measure(&subjects))?;
     }
     finish(cli, &machine)?;
     let failures = starts::FAILURES.load(Ordering::Relaxed);
@@ -262,7 +262,9 @@ fn works(subject: &Subject) -> bool {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
             let reason = String::from_utf8_lossy(&output.stderr);
-            eprintln!("Not measured: {}: {}: {}", subject.name, output.status, reason.trim());
+            // The last line says why; before it a step says what it runs.
+            let reason = reason.lines().last().unwrap_or_default();
+            eprintln!("Not measured: {}: {}: {reason}", subject.name, output.status);
             false
         }
         Err(err) => {

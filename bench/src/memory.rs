@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 
-use crate::subjects::{Kind, Subject};
+use crate::subjects::Subject;
 use crate::{conditions, progress};
 
 /// In kibibytes, of one process (proc_pid_status(5), proc_pid_smaps(5)).
@@ -19,7 +19,7 @@ struct Memory {
     private: u64,
 }
 
-pub fn measure(subjects: &[Subject]) -> anyhow::Result<String> {
+pub fn measure(subjects: &[Subject]) -> String {
     progress("memory");
     let mut text = format!(
         "## Memory and size\n\n{}. KiB while `cat` waits in the container; private is what would be free without it; \
@@ -30,24 +30,25 @@ pub fn measure(subjects: &[Subject]) -> anyhow::Result<String> {
     );
     for subject in subjects {
         let size = subject.size().map_or("—".into(), |size| format!("{}", size / 1024));
-        let figures = if subject.takes_a_command() && subject.kind != Kind::Mine {
-            let (runner, init) = of(subject).with_context(|| subject.name.clone())?;
-            let init = init.map_or(["—".to_string(), "—".to_string()], show);
-            [show(runner), init].concat().join(" | ")
-        } else {
-            ["—"; 4].join(" | ")
-        };
+        let memory = if subject.takes_a_command() { of(subject) } else { Ok((None, None)) };
+        let (runner, init) = memory.unwrap_or_else(|err| {
+            eprintln!("Not measured: memory of {}: {err:#}", subject.name);
+            (None, None)
+        });
+        let figures = [show(runner), show(init)].concat().join(" | ");
         _ = writeln!(text, "| {} | {figures} | {size} |", subject.name);
     }
-    Ok(text)
+    text
 }
 
-fn show(memory: Memory) -> [String; 2] {
-    [memory.resident.to_string(), memory.private.to_string()]
+fn show(memory: Option<Memory>) -> [String; 2] {
+    let show =
+        |part: fn(Memory) -> u64| memory.map_or("—".into(), |memory| part(memory).to_string());
+    [show(|memory| memory.resident), show(|memory| memory.private)]
 }
 
 /// The runner, and the process between it and the command, if there is one.
-fn of(subject: &Subject) -> anyhow::Result<(Memory, Option<Memory>)> {
+fn of(subject: &Subject) -> anyhow::Result<(Option<Memory>, Option<Memory>)> {
     let mut command = subject.command(&["/bin/cat"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut runner = command.spawn()?;
@@ -64,7 +65,7 @@ fn of(subject: &Subject) -> anyhow::Result<(Memory, Option<Memory>)> {
     drop(stdin);
     let status = runner.wait()?;
     ensure!(answer == "there?\n" && status.success(), "cat in the container: {status}");
-    Ok((of_runner?, init?))
+    Ok((Some(of_runner?), init?))
 }
 
 fn children(pid: u32) -> Vec<u32> {

@@ -16,7 +16,7 @@ const ROW: u32 = 24;
 /// Between two groups of rows.
 const GAP: f64 = 0.6;
 const ABOVE: u32 = 76;
-const BELOW: u32 = 58;
+const BELOW: u32 = 76;
 const LABELS: u32 = 190;
 
 const INK: RGBColor = RGBColor(0x22, 0x2b, 0x36);
@@ -144,10 +144,16 @@ fn paint(starts: &Starts, file: &Path) -> Result<(), Box<dyn std::error::Error>>
         }
         root.draw_text(&value, &text(13, &INK, HPos::Left, VPos::Center), (x + 8, y))?;
     }
-    let y = (height - 16) as i32;
-    let note = "Medians of lone starts; the thin line holds the middle half of them; the long one is the floor. \
-                To repeat: cargo bench -p bench -- --save";
-    root.draw_text(note, &text(12, &FAINT, HPos::Left, VPos::Center), (16, y))?;
+    let notes = [
+        "Blue: a step; light what the one before took, dark what it adds. Green: linked statically. Grey: the floor, \
+         a C program for the same namespaces and mounts. Orange: other runners.",
+        "Medians of lone starts; the thin lines hold the middle half of them. \
+         To repeat: cargo bench -p bench -- --save",
+    ];
+    for (line, note) in (0..).zip(notes) {
+        let place = (16, (height - 34) as i32 + 18 * line);
+        root.draw_text(note, &text(12, &FAINT, HPos::Left, VPos::Center), place)?;
+    }
     root.present()?;
     Ok(())
 }
