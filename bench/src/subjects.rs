@@ -10,12 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, ensure};
 use serde_json::json;
 
-use crate::{Cli, Machine, output};
+use crate::{Cli, Machine, output, realtime};
 
 /// Replaced by a name that no other start has: OCI runtimes want one for each container.
 const ID: &str = "{ID}";
 /// The limits of step 10, and of those that can set limits.
 const LIMITS: [&str; 6] = ["--pids-limit", "20", "--memory", "50m", "--cpus", "0.5"];
+
+/// With real-time priority there can be no limit on CPU time: the kernel refuses both together.
+fn limits() -> &'static [&'static str] {
+    if realtime() { &LIMITS[..4] } else { &LIMITS }
+}
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -118,8 +123,8 @@ fn step(machine: &Machine, dir: &Path, step: &str, number: usize, kind: Kind) ->
     let mut args: Vec<OsString> = vec!["run".into()];
     let (mut what, mut runs) = (String::new(), Runs::Inside);
     if number >= 10 {
-        args.extend(LIMITS.map(OsString::from));
-        what = "limits on processes, memory and CPU time".into();
+        args.extend(limits().iter().map(OsString::from));
+        what = "limits".into();
     }
     if number < 5 {
         args.extend(host_true(&machine.rootfs));
@@ -305,13 +310,13 @@ fn peers(machine: &Machine) -> anyhow::Result<Vec<Subject>> {
             continue;
         }
         let image = match image(machine, engine) {
-            Ok(image) => image,
+            Ok(image) => [image],
             Err(err) => {
                 eprintln!("Not measured: {engine}: {err:#}");
                 continue;
             }
         };
-        let args = ["run", "--rm", "--network", "none"].into_iter().chain(LIMITS).chain([&*image]);
+        let args = ["run", "--rm", "--network", "none"].iter().chain(limits()).chain(&image);
         let args = args.map(OsString::from).collect();
         add(engine, "an engine: an image, storage, a service", engine, args);
     }
@@ -319,12 +324,12 @@ fn peers(machine: &Machine) -> anyhow::Result<Vec<Subject>> {
 }
 
 /// The root filesystem as an image. It stays, under a name that tells whose it is: importing it again is quick.
-fn image(machine: &Machine, engine: &str) -> anyhow::Result<String> {
+fn image(machine: &Machine, engine: &str) -> anyhow::Result<&'static str> {
     let tarball = machine.out.join("rootfs.tar");
     run(Command::new("tar").arg("-C").arg(&machine.rootfs).arg("-cf").arg(&tarball).arg("."))?;
     let image = "localhost/workshop-bench:latest";
     run(Command::new(engine).arg("import").arg(&tarball).arg(image).stdout(Stdio::null()))?;
-    Ok(image.into())
+    Ok(image)
 }
 
 /// What crun and runc read: the namespaces of step 10 and its limits, and nothing that they would add on their own.
@@ -336,6 +341,13 @@ fn bundle(machine: &Machine) -> anyhow::Result<PathBuf> {
         let place = if kind == "proc" { "/proc" } else { "/dev" };
         json!({ "destination": place, "type": kind, "source": kind })
     });
+    let mut resources = json!({
+        "pids": { "limit": 20 },
+        "memory": { "limit": 50 << 20 },
+    });
+    if !realtime() {
+        resources["cpu"] = json!({ "quota": 50_000, "period": 100_000 });
+    }
     let config = json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -351,11 +363,7 @@ fn bundle(machine: &Machine) -> anyhow::Result<PathBuf> {
             "namespaces": namespaces.map(|kind| json!({ "type": kind })),
             "uidMappings": root,
             "gidMappings": root,
-            "resources": {
-                "pids": { "limit": 20 },
-                "memory": { "limit": 50 << 20 },
-                "cpu": { "quota": 50_000, "period": 100_000 },
-            },
+            "resources": resources,
         },
     });
     fs::create_dir_all(&bundle)?;
