@@ -35,7 +35,7 @@ struct Bar<'a> {
     before: Option<f64>,
 }
 
-/// Writes the lone starts as SVG.
+/// Writes the starts back to back as SVG: the waiting for the kernel's grace periods in lone ones hides what the steps add.
 pub fn draw(starts: &Starts, file: &Path) -> anyhow::Result<()> {
     paint(starts, file)
         .map_err(|err| anyhow::anyhow!("{err}"))
@@ -52,7 +52,7 @@ fn bars(starts: &Starts) -> Vec<Bar<'_>> {
         let before = if !step {
             None
         } else {
-            Some(last.filter(|_| same).map_or(0.0, |last| last.row.lone.median()))
+            Some(last.filter(|_| same).map_or(0.0, |last| last.row.back_to_back.median()))
         };
         bars.push(Bar { row, top, before });
     }
@@ -66,7 +66,7 @@ fn paint(starts: &Starts, file: &Path) -> Result<(), Box<dyn std::error::Error>>
     // The slowest peer would push everything else to the left: twice the slowest step is as far as it goes.
     let slowest = |kind: fn(Kind) -> bool| {
         let rows = starts.rows.iter().filter(|row| kind(row.subject.kind));
-        rows.map(|row| row.lone.quartiles().1).fold(0.0, f64::max)
+        rows.map(|row| row.back_to_back.quartiles().1).fold(0.0, f64::max)
     };
     let end = slowest(|_| true).min(2.0 * slowest(|kind| kind != Kind::Peer)) * 1.02;
 
@@ -104,12 +104,13 @@ fn paint(starts: &Starts, file: &Path) -> Result<(), Box<dyn std::error::Error>>
         .draw()?;
 
     if let Some(floor) = starts.rows.iter().find(|row| row.subject.name == "the floor") {
-        let at = floor.lone.median();
+        let at = floor.back_to_back.median();
         let line = PathElement::new([(at, 0.0), (at, rows)], FAINT.stroke_width(1));
         chart.plotting_area().draw(&line)?;
     }
     for bar in &bars {
-        let (median, (low, high)) = (bar.row.lone.median(), bar.row.lone.quartiles());
+        let (median, (low, high)) =
+            (bar.row.back_to_back.median(), bar.row.back_to_back.quartiles());
         let (top, bottom) = (bar.top + 0.14, bar.top + 0.86);
         let rectangle = |from: f64, to: f64, color: RGBColor| {
             let to = to.min(end);
@@ -147,7 +148,7 @@ fn paint(starts: &Starts, file: &Path) -> Result<(), Box<dyn std::error::Error>>
     let notes = [
         "Blue: a step; light what the one before took, dark what it adds. Green: linked statically. Grey: the floor, \
          a C program for the same namespaces and mounts. Orange: other runners.",
-        "Medians of lone starts; the thin lines hold the middle half of them. \
+        "Medians of starts back to back; the thin lines hold the middle half of them. \
          To repeat: cargo bench -p bench -- --save",
     ];
     for (line, note) in (0..).zip(notes) {
