@@ -52,10 +52,14 @@ impl Class<'_> {
         progress(what);
         let mut cargo: Command = self.machine.cargo();
         cargo.args(args).env("CARGO_TARGET_DIR", &self.target);
-        cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let begin = Instant::now();
-        let status = cargo.status().context("cannot run cargo")?;
-        self.rows.push((what.to_string(), begin.elapsed(), status.success()));
+        let output = cargo.stdin(Stdio::null()).output().context("cannot run cargo")?;
+        let success = output.status.success();
+        self.rows.push((what.to_string(), begin.elapsed(), success));
+        if !success {
+            eprint!("{}", String::from_utf8_lossy(&output.stdout));
+            eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        }
         Ok(())
     }
 
