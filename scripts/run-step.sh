@@ -38,7 +38,8 @@ starts_a_command() {
             [ $# -gt 0 ]
             return
             ;;
-        -*) return 1 ;;
+        -h | --help | -V | --version) return 1 ;;
+        -*) ;; # an option of the learner's own, from an exercise; its value, if any, is taken for the command
         *) return 0 ;;
         esac
         shift

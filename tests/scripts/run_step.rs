@@ -112,6 +112,13 @@ fn who_gets_a_root_filesystem_and_who_gets_sudo() {
 }
 
 #[test]
+fn an_option_from_an_exercise_does_not_hide_the_command() {
+    let fake = Fake::new(1000);
+    let started = fake.run("debug/step03_reexec", &["run", "--hostname", "web", "sh"]);
+    assert!(started.contains(&"sudo".to_string()), "{started:?}");
+}
+
+#[test]
 fn nothing_is_done_where_no_command_is_started() {
     let fake = Fake::new(1000);
     let cases: &[&[&str]] = &[
@@ -123,7 +130,7 @@ fn nothing_is_done_where_no_command_is_started() {
         &["run", "--memory", "50M"],
         &["run", "--rootfs"],
         &["run", "--"],
-        &["run", "--wrong", "sh"],
+        &["run", "--wrong"],
         &["rnu", "sh"],
     ];
     for arguments in cases {

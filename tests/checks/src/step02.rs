@@ -7,7 +7,7 @@ use crate::lab::Lab;
 pub const CHECKS: &[Check] = &[
     Check {
         name: "hostname-out",
-        title: "a new hostname inside does not rename the host",
+        title: "keeps a new hostname inside from renaming the host",
         from: 2,
         until: 10,
         man: "uts_namespaces(7), unshare(2)",
@@ -20,7 +20,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "hostname-in",
-        title: "a new hostname of the host does not arrive inside",
+        title: "keeps its hostname when the host gets a new one",
         from: 2,
         until: 10,
         man: "uts_namespaces(7)",

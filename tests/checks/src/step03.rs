@@ -9,7 +9,7 @@ use crate::step02::RENAMED;
 pub const CHECKS: &[Check] = &[
     Check {
         name: "named",
-        title: "the container is called `container` from the beginning",
+        title: "is called `container` from the beginning",
         from: 3,
         until: 10,
         man: "sethostname(2), proc(5)",

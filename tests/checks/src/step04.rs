@@ -27,7 +27,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "orphans",
-        title: "PID 1 reaps orphans, and does not take their status for the command's",
+        title: "reaps orphans, and does not take their status for the command's",
         from: 4,
         until: 10,
         man: "pid_namespaces(7), waitpid(2)",
@@ -66,7 +66,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "sigterm",
-        title: "SIGTERM to the runner ends the container, with status 143",
+        title: "ends the container on SIGTERM to the runner, with status 143",
         from: 4,
         until: 10,
         man: "signal(7), pid_namespaces(7), kill(2)",
@@ -79,7 +79,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "ctrl-c",
-        title: "Ctrl-C reaches the command, and the runner says 130",
+        title: "lets Ctrl-C reach the command, and says 130",
         from: 4,
         until: 10,
         man: "termios(3): ISIG, signal(7)",

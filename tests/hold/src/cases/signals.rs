@@ -104,6 +104,8 @@ fn on_terminal(lab: &Lab, script: &str) -> Result<Session, Failure> {
 
 fn ctrl_c(lab: &Lab) -> Outcome {
     let mut session = on_terminal(lab, WAITS)?;
+    // The key is for sleep: the shell that is about to become it does what it likes with it.
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty());
     session.send("\x03");
     same("status", session.finish().status, 130)
 }
@@ -122,6 +124,7 @@ fn ctrl_c_once(lab: &Lab) -> Outcome {
 
 fn ctrl_backslash(lab: &Lab) -> Outcome {
     let mut session = on_terminal(lab, &format!("ulimit -c 0; {WAITS}"))?;
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty());
     session.send("\x1c");
     same("status", session.finish().status, 131)
 }
