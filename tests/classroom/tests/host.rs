@@ -79,7 +79,8 @@ fn a_terminal_has_job_control_and_a_size() {
     let host = require!(host());
     let mut terminal = Session::on_terminal(&mut host.terminal(["sh", "-i"]));
     terminal.wait_for("# ");
-    terminal.send("sh -c 'echo up; sleep 1000'\n");
+    // It reads in the shell itself: a child that is only about to start might miss the Ctrl-C.
+    terminal.send("sh -c 'echo up; while read -r line; do :; done'\n");
     terminal.wait_for("\nup");
     terminal.send("\x03");
     terminal.wait_for("# ");
