@@ -5,6 +5,8 @@
  *   floor fork ROOTFS COMMAND [ARGS]...        fork, chroot, exec
  *   floor namespaces ROOTFS COMMAND [ARGS]...  the same with seven new namespaces
  *   floor container ROOTFS COMMAND [ARGS]...   and with the user map and the mounts of step 09
+ *   floor reexec ROOTFS COMMAND [ARGS]...      the same in the shape of step 09: it runs itself again, as
+ *                                              `inside`, which is PID 1 and starts the command
  *
  * Exit status: the command's; 125 if a system call failed, whose line number is then on stderr.
  */
@@ -68,29 +70,50 @@ static void mounts(const char *rootfs)
     MUST(umount2(".", MNT_DETACH));
 }
 
-int main(int argc, char **argv)
+/* Like fork(2), which is this call without namespaces. */
+static long clone_process(int flags)
 {
-    if (argc < 4) return 2;
-    const int container = !strcmp(argv[1], "container");
-    const int namespaces = container || !strcmp(argv[1], "namespaces");
-    const int flags = namespaces ? CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWIPC |
-                                       CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWCGROUP
-                                 : 0;
-    const unsigned uid = geteuid(), gid = getegid();
-    /* Like fork(2), which is this call without the namespaces. */
-    long pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
+    const long pid = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
     MUST(pid);
-    if (pid == 0) {
-        if (container) {
-            map_user(uid, gid);
-            mounts(argv[2]);
-        } else {
-            MUST(chroot(argv[2]));
-            MUST(chdir("/"));
-        }
-        MUST(execvp(argv[3], argv + 3));
-    }
+    return pid;
+}
+
+static int wait_for(long pid)
+{
     int status;
     MUST(waitpid(pid, &status, 0));
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4) return 2;
+    const char *const mode = argv[1];
+    const int inside = CLONE_NEWNS | CLONE_NEWCGROUP;
+    const int outside = CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNET;
+    const unsigned uid = geteuid(), gid = getegid();
+    int flags = 0;
+    if (!strcmp(mode, "namespaces") || !strcmp(mode, "container")) {
+        flags = outside | inside;
+    } else if (!strcmp(mode, "reexec")) {
+        MUST(unshare(outside));
+        map_user(uid, gid);
+    } else if (!strcmp(mode, "inside")) {
+        MUST(unshare(inside));
+        mounts(argv[2]);
+    }
+    const long pid = clone_process(flags);
+    if (pid != 0) return wait_for(pid);
+    if (!strcmp(mode, "reexec")) {
+        argv[1] = "inside";
+        MUST(execv("/proc/self/exe", argv));
+    }
+    if (!strcmp(mode, "container")) {
+        map_user(uid, gid);
+        mounts(argv[2]);
+    } else if (strcmp(mode, "inside")) {
+        MUST(chroot(argv[2]));
+        MUST(chdir("/"));
+    }
+    MUST(execvp(argv[3], argv + 3));
 }

@@ -235,6 +235,11 @@ fn floor(machine: &Machine) -> Vec<Subject> {
         floor("fork", "fork + exec", "fork, chroot, exec, wait"),
         floor("namespaces", "all namespaces", "the same with seven namespaces, no mounts"),
         floor("container", "the floor", "and the user map and mounts of step 09"),
+        floor(
+            "reexec",
+            "the floor, re-executed",
+            "the same in the shape of step 09: three execs, not two",
+        ),
     ]
 }
 
