@@ -1,7 +1,7 @@
 #!/bin/sh
-# Takes the real Vagrantfile through `vagrant up`, the README's two commands over `vagrant ssh`, and `vagrant destroy`.
-# The box is made here, of the image that vm-test.sh boots, so it needs no registry of boxes; and the machine gets no
-# further than this computer, which shows that a class needs no network either.
+# Takes the real Vagrantfile through `vagrant up`, the README's two commands over `vagrant ssh`, all ten steps, the
+# self-check, and `vagrant destroy`. The box is made here, of the image that vm-test.sh boots, so it needs no registry of
+# boxes; and the machine gets no further than this computer, which shows that a class needs no network either.
 #
 # For maintainers, as root: scripts/vagrant-test.sh. Needs, from Debian 12: vagrant vagrant-libvirt rsync dnsmasq-base
 # libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs. Takes 10 to 30 minutes without KVM.
@@ -89,6 +89,22 @@ readme_commands() {
     vagrant ssh -c "cargo test"
 }
 
+# What else a class does. Nothing has to be fetched for it: there is no way out of here.
+# shellcheck disable=SC2016 # for the shell in the machine
+unplugged() {
+    vagrant ssh -c '
+        set -eu
+        if curl --silent --max-time 10 https://deb.debian.org >/dev/null; then echo "there is a network"; exit 1; fi
+        cargo build --offline
+        for step in steps/*/; do
+            status=0
+            cargo run -qp "$(basename "$step")" -- run sh -c "exit 7" || status=$?
+            [ "$status" = 7 ] || { echo "$step: $status"; exit 1; }
+        done
+        cargo workshop catch-up 10
+        cargo workshop check'
+}
+
 inside() {
     start_libvirt
     mkdir "$work/workshop"
@@ -98,6 +114,7 @@ inside() {
     timed "making the box" make_box
     timed "vagrant up" vagrant up --provider=libvirt
     timed "the README's commands" readme_commands
+    timed "ten steps and the self-check, unplugged" unplugged
     timed "vagrant destroy" vagrant destroy --force
 }
 

@@ -1,9 +1,12 @@
 #!/bin/sh
 # Runs the workshop's tests on a real machine: Debian 13 with systemd, cgroup v2 and shared mounts, booted in QEMU.
 # Everything is built here and copied there, to the same paths; in there the tests of what a person sees run as an
-# ordinary user and with sudo, then what only such a machine can show (vm/guest-checks.sh).
+# ordinary user and with sudo, then the self-check, the guide's sessions about cgroups, and what only such a machine can
+# show (vm/guest-checks.sh).
 #
-# For maintainers and CI: scripts/vm-test.sh [all]; with `all`, every test of the steps. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
+# For maintainers and CI: scripts/vm-test.sh [all]; with `all`, every test of the steps.
+# scripts/vm-test.sh guide >PATCH runs only the guide's sessions about cgroup v2, and prints what they change in workshop.md,
+# for `git apply PATCH`. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
 # Environment: VM_SECONDS, the time limit of the machine (default 1200); VM_CACHE, see vm-image.sh.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
@@ -28,8 +31,11 @@ link_for_the_machine() {
     export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" CARGO_TARGET_DIR=target/static
 }
 
-# Prints the paths of the test programs and of the steps, one a line.
+# Prints the paths of the test programs, of the steps and of the tools, one a line.
 build() {
+    cargo build --locked --package guide --package workshop --message-format=json >"$work/build.json" ||
+        fail "the tools do not build: see above"
+    sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep -E '/(guide|workshop)$'
     cargo test --locked --no-run --message-format=json >"$work/build.json" || fail "the tests do not build: see above"
     sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*-'
     sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*$'

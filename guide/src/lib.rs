@@ -49,6 +49,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::anyhow;
+use anyhow::ensure;
 
 use built::Built;
 use document::Block;
@@ -67,6 +68,8 @@ pub struct Task {
     pub check: bool,
     /// Only the blocks of the chapter with this number.
     pub chapter: Option<u32>,
+    /// Only the blocks whose marker has these words in it, and nothing but blocks: neither hunks nor links nor man pages.
+    pub block: Option<String>,
     /// A folder with the programs that sessions run; without it, cargo builds them.
     pub built: Option<PathBuf>,
     /// How long a command of a session may take to come back to a prompt.
@@ -139,9 +142,13 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         return Ok(report); // where a block ends is not certain: nothing is to be written
     }
     let mut lines: Vec<String> = document.lines.clone();
-    let wanted = |block: &&Block| task.chapter.is_none_or(|number| block.number == Some(number));
+    let wanted = |block: &&Block| {
+        task.chapter.is_none_or(|number| block.number == Some(number))
+            && task.block.as_ref().is_none_or(|words| block.name.contains(words))
+    };
     let blocks: Vec<&Block> = document.blocks.iter().filter(wanted).collect();
     report.blocks = blocks.len();
+    ensure!(task.block.is_none() || !blocks.is_empty(), "no block's marker has these words");
     let texts = all(&blocks, |block| generate(task, &steps, &built, &document, block));
     // From the end, so that the places of the others stay what they are.
     for (block, text) in blocks.iter().zip(texts).rev() {
@@ -167,6 +174,9 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
     report.written.reverse();
     if !report.written.is_empty() {
         write(&path, &lines)?;
+    }
+    if task.block.is_some() {
+        return Ok(report);
     }
     let document = Document::parse(&lines.join("\n"), &mut report.problems);
     check::all(task, &steps, &document, &mut report)?;

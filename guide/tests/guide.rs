@@ -44,11 +44,20 @@ impl Repo {
     }
 
     fn run(&self, check: bool) -> Report {
+        self.run_block(check, None).expect("the tool has failed")
+    }
+
+    fn run_block(&self, check: bool, block: Option<&str>) -> anyhow::Result<Report> {
         let root = self.0.path().to_path_buf();
-        let built = Some(root.join("built"));
-        let patience = Duration::from_secs(2);
-        let task = Task { root, file: "guide.md".into(), check, chapter: None, built, patience };
-        guide::run(&task).expect("the tool has failed")
+        guide::run(&Task {
+            built: Some(root.join("built")),
+            root,
+            file: "guide.md".into(),
+            check,
+            chapter: None,
+            block: block.map(str::to_string),
+            patience: Duration::from_secs(2),
+        })
     }
 
     /// What is wrong with it, without what the small guides never have.
@@ -102,6 +111,20 @@ fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() {
         assert_wrong(&format!("{chapter}{text}"), &[expected]);
     }
     assert_wrong(&format!("{chapter}<!-- a comment -->\n```sh\n# <!-- end -->\n```\n"), &[]);
+}
+
+#[test]
+fn a_block_can_be_asked_for_alone() {
+    let stale = "```rust\nstale\n```\n<!-- end -->\n";
+    let repo = Repo::new(&format!(
+        "# G\n<!-- code 01 main -->\n{stale}<!-- code 02 main -->\n{stale}[nowhere](#nowhere)\n"
+    ));
+    let report = repo.run_block(false, Some("02 main")).expect("the tool has failed");
+    assert_eq!(report.written, ["code 02 main ()"]);
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert!(repo.read().contains("stale"), "the other one is left as it is");
+    let err = repo.run_block(true, Some("code 07")).expect_err("there is none");
+    assert_eq!(err.to_string(), "no block's marker has these words");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Inside the test machine, as root, for vm-test.sh: tests as an ordinary user and with sudo, then the checks of what
-# only this machine has, then whether anything was left behind.
+# Inside the test machine, as root, for vm-test.sh: tests as an ordinary user and with sudo, the self-check, the guide's
+# sessions about cgroups, then the checks of what only this machine has, then whether anything was left behind.
 #
-# Usage: guest-run.sh REPOSITORY ROOTFS [all]
-# Without `all`: what a person sees (the snapshots) of every step with sudo, and of three of them as an ordinary user, and
+# Usage: guest-run.sh REPOSITORY ROOTFS [all | guide]
+# With `guide` only the sessions about cgroup v2, and what they change in workshop.md, as a patch. Without `all`: what a person sees (the snapshots) of every step with sudo, and of three of them as an ordinary user, and
 # the limits of step 10. A process costs 40 ms in here, and all the tests together start some ten thousand.
 # Exit status: 0 if all went well, else 1; each failure has a line that begins with FAILED.
 set -u
@@ -51,12 +51,49 @@ as_learner() {
     runuser --login learner --command "$* sh '$0' --tests '$root' '$rootfs' '$tests' '$steps'"
 }
 
+# Step 10 in the place of the learner's program, as `cargo workshop check` finds it.
+self_check() {
+    cp "$bin/step10_cgroups" "$bin/my-container"
+    echo "--- cargo workshop check"
+    runuser --login learner --command "cd '$root' && sudo ROOTFS='$rootfs' '$bin/workshop' check --built" || {
+        status=1
+        echo "FAILED: cargo workshop check"
+    }
+}
+
+guide() {
+    (cd "$root" && CI=true ROOTFS=$rootfs "$bin/guide" --built "$bin" "$@")
+}
+
+# The same text as on a machine with cgroup v1: what differs is in sessions of its own, for v1 and v2.
+check_guide() {
+    echo "--- cargo workshop guide"
+    for block in 'session 10 cgroups' 'session 10 user v2'; do
+        guide --check --block "$block" || {
+            status=1
+            echo "FAILED: the guide's blocks '$block' (what they are to be: scripts/vm-test.sh guide)"
+        }
+    done
+}
+
+write_guide() {
+    cp "$root/workshop.md" /run/workshop.md
+    guide --block ' v2' || exit
+    diff -u --label a/workshop.md --label b/workshop.md /run/workshop.md "$root/workshop.md"
+    exit 0
+}
+
 main() {
     status=0
+    bin=$root/target/debug
+    if [ ! -e "$bin" ]; then ln -s static/debug "$bin"; fi # see vm-test.sh: link_for_the_machine
     open_the_way
+    if [ "$mode" = guide ]; then write_guide; fi
     state >/run/before
     as_learner "$learner_steps" || status=1
     as_learner step sudo || status=1
+    self_check
+    check_guide
     sh "$root/scripts/vm/guest-checks.sh" "$root" "$rootfs" || status=1
     state >/run/after
     diff /run/before /run/after || {
@@ -70,7 +107,7 @@ if [ "$1" = --tests ]; then
     root=$2 rootfs=$3 tests=$4 steps=$5
     run_tests
 else
-    root=$1 rootfs=$2 tests='scenes:: limits::' learner_steps='01|05|09'
-    if [ "${3:-}" = all ]; then tests='' learner_steps=step; fi
+    root=$1 rootfs=$2 mode=${3:-} tests='scenes:: limits::' learner_steps='01|05|09'
+    if [ "$mode" = all ]; then tests='' learner_steps=step; fi
     main
 fi
