@@ -269,8 +269,10 @@ fn mount(line: &str, inside: bool) -> Option<String> {
         return None;
     }
     let keep = ["ro", "rw", "nosuid", "nodev", "noexec", "relatime", "noatime"];
-    let mut options: Vec<&str> =
-        found[4].split(',').filter(|option| keep.contains(option)).collect();
+    let kept = |option: &&str| {
+        keep.contains(option) || option.starts_with("uid=") || option.starts_with("gid=")
+    };
+    let mut options: Vec<&str> = found[4].split(',').filter(kept).collect();
     let (mut source, mut kind) = (source, kind);
     // A device file is mounted from the machine's /dev, whatever that is there.
     if place.starts_with("/dev/") && kind.ends_with("tmpfs") {

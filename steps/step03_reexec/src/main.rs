@@ -76,7 +76,7 @@ fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
                 SIGCHLD => {}
-                // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
+                // At a terminal these are taken for Ctrl-C and Ctrl-\, which the process has got, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }

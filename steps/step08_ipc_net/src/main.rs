@@ -100,7 +100,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
         let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
         fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
         let bind = |flags| mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND | flags, NONE);
-        // Read-only, or a chmod inside would be one outside: it is the same file.
+        // Read-only: a chmod inside would be one outside, as it is the same file.
         let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | (flags - MsFlags::MS_NODEV);
         let mounted = bind(MsFlags::empty()).and_then(|()| bind(readonly));
         mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
@@ -132,7 +132,7 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
                 SIGCHLD => {}
-                // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
+                // At a terminal these are taken for Ctrl-C and Ctrl-\, which the process has got, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }

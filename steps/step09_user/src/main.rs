@@ -63,7 +63,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports
     ]))
     .context("cannot create namespaces (see `cargo workshop doctor`)")?;
-    // Whoever gives up setgroups(2) may map himself, and only himself (user_namespaces(7)).
+    // Unprivileged, one may map oneself; the group only after giving up setgroups(2).
     fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("cannot write gid_map")?;
@@ -106,7 +106,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
         let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
         fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
         let bind = |flags| mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND | flags, NONE);
-        // Read-only, or a chmod inside would be one outside: it is the same file.
+        // Read-only: a chmod inside would be one outside, as it is the same file.
         let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | (flags - MsFlags::MS_NODEV);
         let mounted = bind(MsFlags::empty()).and_then(|()| bind(readonly));
         mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
@@ -138,7 +138,7 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
                 SIGCHLD => {}
-                // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
+                // At a terminal these are taken for Ctrl-C and Ctrl-\, which the process has got, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }

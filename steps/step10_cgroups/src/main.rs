@@ -75,7 +75,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports
     ]))
     .context("cannot create namespaces (see `cargo workshop doctor`)")?;
-    // Whoever gives up setgroups(2) may map himself, and only himself (user_namespaces(7)).
+    // Unprivileged, one may map oneself; the group only after giving up setgroups(2).
     fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("cannot write gid_map")?;
@@ -93,8 +93,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     for tree in ["", "pids", "memory", "cpu"] {
         let dir = format!("/sys/fs/cgroup/{tree}/{cgroup}");
         // EBUSY, for a moment, after the last process has ended.
-        let busy = |_: &_| fs::remove_dir(&dir).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy);
-        (0..1000).take_while(busy).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+        let busy = || fs::remove_dir(&dir).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy);
+        (0..1000).take_while(|_| busy()).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
     }
     status
 }
@@ -107,23 +107,23 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
     anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
-    let (procs, files) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    let (procs, paths) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         ("cgroup.procs", ["*/pids.max", "*/memory.max", "*/cpu.max"])
     } else {
         ("tasks", ["pids/*/pids.max", "memory/*/memory.limit_in_bytes", "cpu/*/cpu.cfs_quota_us"])
     };
-    for (file, limit) in files.iter().zip([Some(args.pids_limit.get()), args.memory, args.cpus]) {
+    for (path, limit) in paths.iter().zip([Some(args.pids_limit.get()), args.memory, args.cpus]) {
         let Some(limit) = limit else { continue };
-        let file = Path::new("/sys/fs/cgroup").join(file.replace("*", &args.cgroup));
-        let procs = file.with_file_name(procs);
-        if !procs.exists() {
-            fs::create_dir(file.with_file_name(""))
-                .with_context(|| format!("cannot create the cgroup of {file:?} (use sudo)"))?;
+        let max = Path::new("/sys/fs/cgroup").join(path.replace("*", &args.cgroup));
+        let join = max.with_file_name(procs);
+        if !join.exists() {
+            fs::create_dir(max.with_file_name(""))
+                .with_context(|| format!("cannot create the cgroup of {max:?} (use sudo)"))?;
         }
-        for (file, value) in [(file, limit), (procs, 0)] {
+        for (file, value) in [(max, limit), (join, 0)] {
             anyhow::ensure!(file.exists(), "no {file:?}: is the controller enabled?");
-            let written = fs::write(&file, value.to_string());
-            written.with_context(|| format!("cannot write {value} to {file:?}"))?;
+            fs::write(&file, value.to_string())
+                .with_context(|| format!("cannot write {value} to {file:?}"))?;
         }
     }
     unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot create a cgroup namespace")?;
@@ -147,7 +147,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
         let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
         fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
         let bind = |flags| mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND | flags, NONE);
-        // Read-only, or a chmod inside would be one outside: it is the same file.
+        // Read-only: a chmod inside would be one outside, as it is the same file.
         let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | (flags - MsFlags::MS_NODEV);
         let mounted = bind(MsFlags::empty()).and_then(|()| bind(readonly));
         mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
@@ -179,7 +179,7 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
                 SIGCHLD => {}
-                // Ctrl-C and Ctrl-\: the terminal has sent these to the process, too.
+                // At a terminal these are taken for Ctrl-C and Ctrl-\, which the process has got, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }
@@ -194,6 +194,6 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
 fn amount(text: &str, unit: f64) -> std::result::Result<u64, &'static str> {
     let number = text.trim_end_matches(char::is_alphabetic);
     let power = ["", "k", "m", "g"].iter().position(|k| *k == text[number.len()..].to_lowercase());
-    let amount = |k| Some((number.parse::<f64>().ok()? * unit * 1024f64.powi(k as i32)) as u64);
-    power.and_then(amount).filter(|n| (1..1 << 50).contains(n)).ok_or("expected, say, 0.5 or 50m")
+    let product = |k| Some((number.parse::<f64>().ok()? * unit * 1024f64.powi(k as i32)) as u64);
+    power.and_then(product).filter(|n| (1..1 << 50).contains(n)).ok_or("expected, say, 1.5 or 50m")
 }

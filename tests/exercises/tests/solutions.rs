@@ -222,13 +222,13 @@ fn veth_08_is_a_cable_to_the_host() {
     let mut shell = Session::start(&mut solution.command(["./run.me", "run", "sh"]));
     let routes = shell.ask(inside);
     assert!(routes.contains("eth0"), "{routes}");
-    assert!(routes.contains("10.0.0.2"), "{routes}");
+    assert!(routes.contains("192.0.2.2"), "{routes}");
     let on_host = || solution.run("ip -o -4 address").stdout;
-    assert!(on_host().contains("10.0.0.1/24"), "{}", on_host());
+    assert!(on_host().contains("192.0.2.1/24"), "{}", on_host());
     shell.close();
     assert_eq!(shell.finish().status, 0);
     // The kernel takes a network namespace down some time after its last process.
-    until("the cable is gone", || !on_host().contains("10.0.0.1/24"));
+    until("the cable is gone", || !on_host().contains("192.0.2.1/24"));
     assert_eq!(run(&solution, "PATH=/nowhere ./run.me run true"), "[125]");
 }
 

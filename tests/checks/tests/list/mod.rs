@@ -620,14 +620,14 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "limit-not-written",
         step: 10,
-        edits: &[("[(file, limit), (procs, 0)]", "[(procs.clone(), limit * 0), (procs, 0)]")],
+        edits: &[("[(max, limit), (join, 0)]", "[(join.clone(), limit * 0), (join, 0)]")],
         check: "pids-limit",
         cause: &["nothing was written to pids.max"],
     },
     Mistake {
         name: "cgroup-not-joined",
         step: 10,
-        edits: &[("[(file, limit), (procs, 0)]", "[(file, limit)]")],
+        edits: &[("[(max, limit), (join, 0)]", "[(max, limit)]")],
         check: "pids-limit",
         cause: &["not put into a cgroup", "cgroup.procs"],
     },
@@ -689,8 +689,8 @@ pub const MISTAKES: &[Mistake] = &[
         edits: &[
             (NEWCGROUP, ""),
             (
-                "    let (procs, files)",
-                "    unshare(CloneFlags::CLONE_NEWCGROUP)?;\n    let (procs, files)",
+                "    let (procs, paths)",
+                "    unshare(CloneFlags::CLONE_NEWCGROUP)?;\n    let (procs, paths)",
             ),
         ],
         check: "cgroup-root",
@@ -700,8 +700,8 @@ pub const MISTAKES: &[Mistake] = &[
         name: "limit-error-ignored",
         step: 10,
         edits: &[(
-            "written.with_context(|| format!(\"cannot write {value} to {file:?}\"))?;",
-            "written.ok();",
+            "\n                .with_context(|| format!(\"cannot write {value} to {file:?}\"))?;",
+            ".ok();",
         )],
         check: "refuses",
         cause: &["ignored"],
