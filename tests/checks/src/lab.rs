@@ -27,6 +27,7 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use classroom::Cgroups;
 use classroom::Host;
 use classroom::Missing;
 use nix::sys::signal::Signal;
@@ -55,7 +56,9 @@ pub struct Lab {
     mounts: Cell<Option<usize>>,
     soiled: Cell<bool>,
     // Below the host: fields are dropped in this order.
-    cgroups: Cgroups,
+    seen: Seen,
+    /// Where the program makes its cgroups, if this is root.
+    _cgroups: Option<Cgroups>,
 }
 
 impl Lab {
@@ -66,12 +69,15 @@ impl Lab {
     pub fn new(program: &Path) -> Result<Lab, Missing> {
         let start = Instant::now();
         let host = Host::start(program)?;
+        // Without them (an ordinary user, a container) the program has to say itself what it cannot do.
+        let cgroups = Cgroups::on(&host).ok();
         let lab = Lab {
             host,
             deadline: (start.elapsed() * PATIENCE).clamp(SHORTEST, LONGEST),
             mounts: Cell::new(None),
             soiled: Cell::new(false),
-            cgroups: Cgroups::new(),
+            seen: Seen::default(),
+            _cgroups: cgroups,
         };
         // Alpine's shell cannot start anything in the background without it, and steps 05 and 06 have no /dev yet.
         let null = lab.host.path(NULL);
@@ -432,51 +438,18 @@ impl Lab {
 
     /// Remembers a cgroup that this lab has caused, to be removed with it.
     pub fn remember(&self, cgroup: PathBuf) {
-        self.cgroups.seen.borrow_mut().insert(cgroup);
+        self.seen.0.borrow_mut().insert(cgroup);
     }
 }
 
-/// Cgroups that the program under test has made. They are removed when the host is gone, and with it their processes.
-struct Cgroups {
-    /// What was there before.
-    before: BTreeSet<PathBuf>,
-    /// Those that a command was seen in.
-    seen: RefCell<BTreeSet<PathBuf>>,
-    /// The numbers of all processes: what is new, empty, and named after one of them is ours as well.
-    numbers: RefCell<BTreeSet<u32>>,
-}
+/// Cgroups that a command was seen in. They are removed when the host is gone, and with it their processes: a program
+/// may have made them where the host has none of its own.
+#[derive(Default)]
+struct Seen(RefCell<BTreeSet<PathBuf>>);
 
-/// A cgroup that is new and empty may be somebody else's, who is just about to join it; not after this time.
-const SETTLED: Duration = Duration::from_secs(2);
-
-impl Cgroups {
-    fn new() -> Cgroups {
-        Cgroups { before: list(), seen: RefCell::default(), numbers: RefCell::default() }
-    }
-
-    fn is_ours(&self, dir: &Path) -> bool {
-        let name = dir.file_name().unwrap_or_default().to_string_lossy();
-        let mut words =
-            name.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
-        words.any(|number| self.numbers.borrow().contains(&number))
-    }
-}
-
-/// The cgroups right below the root, in every hierarchy.
-fn list() -> BTreeSet<PathBuf> {
-    let mut list = BTreeSet::new();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
-        let entries = fs::read_dir(line.split(' ').nth(4).unwrap_or_default());
-        let entries = entries.into_iter().flatten().flatten();
-        list.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
-    }
-    list
-}
-
-impl Drop for Cgroups {
+impl Drop for Seen {
     fn drop(&mut self) {
-        for dir in self.seen.borrow().iter() {
+        for dir in self.0.borrow().iter() {
             // EBUSY until the kernel has buried the last process.
             for _ in 0..100 {
                 if fs::remove_dir(dir).is_ok() || !dir.is_dir() {
@@ -484,17 +457,6 @@ impl Drop for Cgroups {
                 }
                 thread::sleep(GLANCE);
             }
-        }
-        for dir in list().difference(&self.before).filter(|dir| self.is_ours(dir)) {
-            let age = || {
-                fs::metadata(dir)
-                    .and_then(|data| data.modified())
-                    .map(|time| time.elapsed().unwrap_or_default())
-            };
-            while age().is_ok_and(|age| age < SETTLED) {
-                thread::sleep(GLANCE);
-            }
-            _ = fs::remove_dir(dir);
         }
     }
 }
@@ -659,7 +621,6 @@ impl<'a> Running<'a> {
     }
 
     fn done(&self) -> Done {
-        self.lab.cgroups.numbers.borrow_mut().insert(self.runner());
         let status = self.status;
         Done {
             did: self.did.clone(),
@@ -705,7 +666,6 @@ impl<'a> Running<'a> {
         self.glanced = Instant::now();
         let processes = self.lab.host.processes();
         let count = processes.len();
-        self.lab.cgroups.numbers.borrow_mut().extend(processes.iter().map(|(pid, _)| pid));
         if count > MANY {
             let got = format!("{count} processes, and ever more (they have been stopped)");
             return Err(self.wild("it ends", &got, FORKS));

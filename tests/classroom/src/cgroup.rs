@@ -23,10 +23,11 @@ impl Cgroups {
     /// Gives `host` cgroups of its own: what is mounted on /sys/fs/cgroup there shows only these.
     ///
     /// # Errors
-    /// If the tests are not run as root, or the machine has no cgroup trees for pids, memory and cpu.
+    /// If the tests are not run as root, or the machine has no cgroup trees for pids, memory and cpu, or
+    /// nobody may make a folder in them (in a container they are often read-only).
     ///
     /// # Panics
-    /// If the folders cannot be made or mounted.
+    /// If the folders are there and cannot be mounted.
     #[track_caller]
     pub fn on(host: &Host) -> Result<Cgroups, Missing> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -38,22 +39,25 @@ impl Cgroups {
         let name = format!("classroom-{}-{count}", std::process::id());
         let mut cgroups = Cgroups { v2, folders: Vec::new() };
         let mut script = String::from("set -e\n");
+        let missing = |why| Missing { why, by_nature: false };
         for tree in trees {
             let tree = top.join(tree);
             if !tree.join("cgroup.procs").exists() {
-                let why = format!("there is no cgroup tree {tree:?} here (see cgroups(7))");
-                return Err(Missing { why, by_nature: false });
+                return Err(missing(format!(
+                    "there is no cgroup tree {tree:?} here (see cgroups(7))"
+                )));
             }
             let folder = tree.join(&name);
-            fs::create_dir(&folder).unwrap_or_else(|err| panic!("cannot make {folder:?}: {err}"));
+            let made = fs::create_dir(&folder);
+            made.map_err(|err| missing(format!("cannot make the cgroup {folder:?}: {err}")))?;
             script += &format!("mount --bind {} {}\n", folder.display(), tree.display());
             cgroups.folders.push(folder);
         }
         if v2 {
             for folder in [top, &cgroups.folders[0]] {
                 let file = folder.join("cgroup.subtree_control");
-                fs::write(&file, "+cpu +memory +pids")
-                    .unwrap_or_else(|err| panic!("cannot enable controllers in {file:?}: {err}"));
+                let written = fs::write(&file, "+cpu +memory +pids");
+                written.map_err(|err| missing(format!("cannot write to {file:?}: {err}")))?;
             }
         }
         let mounted = host.run(&script);
@@ -121,10 +125,12 @@ impl Drop for Cgroups {
     }
 }
 
-/// Removes a cgroup folder and those in it, as far as they are empty.
+/// Removes a cgroup folder and those below it, as far as they are empty.
 fn remove(folder: &PathBuf) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        _ = fs::remove_dir(entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
     }
     _ = fs::remove_dir(folder);
 }
