@@ -1,8 +1,6 @@
 //! The tool on small guides of two steps, which are shell scripts where a session runs them.
 
 use std::fs;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,9 +23,7 @@ impl Repo {
         repo.write("steps/step01_one/src/main.rs", ONE);
         repo.write("steps/step02_two/src/main.rs", TWO);
         for name in ["step01_one", "step02_two"] {
-            repo.write(&format!("built/{name}"), PROGRAM);
-            let program = repo.0.path().join("built").join(name);
-            fs::set_permissions(program, Permissions::from_mode(0o755)).expect("chmod");
+            classroom::executable(&repo.0.path().join("built").join(name), PROGRAM);
         }
         repo.write("guide.md", guide);
         repo

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Output;
@@ -37,9 +36,13 @@ impl Repo {
         fs::create_dir(repo.path("rootfs")).unwrap();
         repo.write("Cargo.toml", "");
         repo.write("my-container/src/main.rs", "");
-        repo.write("target/debug/my-container", &format!("#!/bin/sh\n{program}"));
-        repo.write("cargo", "#!/bin/sh\necho \"cargo $*\" >&2\n");
-        fs::copy(env!("CARGO_BIN_EXE_workshop"), repo.path("target/debug/workshop")).unwrap();
+        let program = format!("#!/bin/sh\n{program}");
+        classroom::executable(&repo.path("target/debug/my-container"), &program);
+        classroom::executable(&repo.path("cargo"), "#!/bin/sh\necho \"cargo $*\" >&2\n");
+        // cp(1), for the reason that `executable` has.
+        let mut cp = Command::new("cp");
+        cp.arg(env!("CARGO_BIN_EXE_workshop")).arg(repo.path("target/debug/workshop"));
+        assert!(cp.status().unwrap().success());
         repo
     }
 
@@ -51,7 +54,6 @@ impl Repo {
         let file = self.path(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -191,7 +193,7 @@ fn hints_come_one_by_one_and_the_last_shows_the_step() {
 #[test]
 fn watching_checks_again_when_a_file_is_saved() {
     let repo = Repo::new("");
-    repo.write("cargo", "#!/bin/sh\nexit 101\n");
+    classroom::executable(&repo.path("cargo"), "#!/bin/sh\nexit 101\n");
     let mut watch =
         repo.command(&["--watch"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stderr.take().unwrap()).lines();
@@ -207,7 +209,10 @@ fn watching_checks_again_when_a_file_is_saved() {
 #[test]
 fn what_does_not_compile_is_not_checked() {
     let repo = Repo::new("");
-    repo.write("cargo", "#!/bin/sh\necho 'error: expected `;`' >&2\nexit 101\n");
+    classroom::executable(
+        &repo.path("cargo"),
+        "#!/bin/sh\necho 'error: expected `;`' >&2\nexit 101\n",
+    );
     let output = repo.check(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "");
@@ -226,7 +231,8 @@ fn without_cargo_or_a_root_filesystem_the_message_says_so() {
     assert!(stderr(&output).contains("cannot run cargo"), "{}", stderr(&output));
 
     fs::remove_dir(repo.path("rootfs")).unwrap();
-    repo.write("rootfs-fetch.sh", "#!/bin/sh\necho 'no mirror' >&2\nexit 1\n");
+    let fetch = repo.path("rootfs-fetch.sh");
+    classroom::executable(&fetch, "#!/bin/sh\necho 'no mirror' >&2\nexit 1\n");
     let output = repo.command(&[]).env_remove("ROOTFS").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("no mirror"), "{}", stderr(&output));

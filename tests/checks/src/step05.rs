@@ -1,7 +1,6 @@
 //! Step 05: a root directory is just a directory.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::Check;
 use crate::Failure;
@@ -166,8 +165,7 @@ fn cwd(lab: &Lab) -> Result<(), Failure> {
 
 fn lookup(lab: &Lab) -> Result<(), Failure> {
     let script = lab.host().path("/workshop/rootfs/bin/only-inside");
-    _ = fs::write(&script, "#!/bin/sh\necho inside\n");
-    _ = fs::set_permissions(&script, fs::Permissions::from_mode(0o755));
+    classroom::executable(&script, "#!/bin/sh\necho inside\n");
     let done = lab.run(&["only-inside"]);
     _ = fs::remove_file(&script);
     let done = done?;

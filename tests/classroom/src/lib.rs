@@ -20,6 +20,10 @@
 //! - [`need`]: what a test needs, and what happens where that is missing;
 //! - [`normal`]: what has to be taken out of an output before it is compared.
 
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 pub mod cgroup;
 pub mod host;
 pub mod need;
@@ -30,6 +34,24 @@ pub use cgroup::Cgroups;
 pub use host::{Host, Setup, repository, rootfs};
 pub use need::Missing;
 pub use session::{Output, Session, output, until};
+
+/// Writes an executable file, and the folders that it is in.
+///
+/// Another process does it. What this one has open for writing is open, for a moment, in every child that another thread
+/// starts, and what somebody has open for writing cannot be executed: ETXTBSY, execve(2).
+///
+/// # Panics
+/// If it cannot be written.
+#[track_caller]
+pub fn executable(path: &Path, text: &str) {
+    let mut install = Command::new("install");
+    install.args(["-D", "-m", "755", "-T", "/dev/stdin"]).arg(path).stdin(Stdio::piped());
+    let mut install = install.spawn().unwrap_or_else(|err| panic!("cannot run install: {err}"));
+    let stdin = install.stdin.take();
+    let written = stdin.map(|mut stdin| stdin.write_all(text.as_bytes()));
+    let done = install.wait().is_ok_and(|status| status.success());
+    assert!(done && matches!(written, Some(Ok(()))), "cannot write {path:?}");
+}
 
 /// Compares `text` with `tests/STEP/snapshots/NAME.snap`.
 ///

@@ -43,7 +43,8 @@ fn its_mounts_are_shared_but_not_with_the_machine() {
 #[test]
 fn it_has_a_copy_of_the_root_file_system() {
     let host = require!(Host::start(Path::new(PROGRAM)));
-    assert_eq!(host.run("test -x rootfs/bin/sh && > rootfs/marker && ls rootfs/marker").status, 0);
+    // Not `test -x`: in Alpine it is a link to /bin/busybox, which the machine need not have.
+    assert_eq!(host.run("ls rootfs/bin/sh && > rootfs/marker && ls rootfs/marker").status, 0);
     assert!(!classroom::rootfs().unwrap().join("marker").exists());
 }
 

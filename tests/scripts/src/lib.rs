@@ -6,7 +6,6 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpListener;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::path::PathBuf;
@@ -22,9 +21,7 @@ pub fn repository() -> PathBuf {
 
 /// Writes an executable shell script.
 pub fn script(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    classroom::executable(path, &format!("#!/bin/sh\n{text}\n"));
 }
 
 /// Makes `folder` a PATH with everything that the machine has, except the commands named.
