@@ -8,7 +8,7 @@
 //! | `<!-- diff 04 -->` | what step 04 changes in `main.rs`; `<!-- diff 04 hunks 1-3,5 -->` tells a long one in parts |
 //! | `<!-- code 04 execute -->` | a function, struct, enum, constant … of step 04 by its name; without a name all of `main.rs` |
 //! | `<!-- solution 05 hostname -->` | `exercises/05-hostname.patch`, which has to apply to step 05 and to compile |
-//! | `<!-- session 05 -->` | commands that the author typed, and what they print |
+//! | `<!-- session 05 -->` | commands that the author typed, and what they print; what else may stand there: [`session`] |
 //! | `<!-- table steps -->` | the steps, and how many lines each of them adds |
 //! | `<!-- schedule -->` | the chapters' minutes and their sums, from the chapters' lines `*8 / 20 / 30 minutes*` |
 //!

@@ -15,6 +15,10 @@
 //! - `^C`, `^D`, `^Z`, `^\` after a prompt, or alone on a line while a command runs, is that key.
 //! - `> ` continues a command.
 //!
+//! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's own; `v1` or
+//! `v2`, the same, and only on a machine with that version (`scripts/vm-test.sh guide` has one with v2); `solution NAME`,
+//! with the step's program as the exercise changes it.
+//!
 //! In front of every command the tool waits until its terminal shows a prompt and no process of the host is busy. So
 //! `sleep 100 &` is asleep, and has said what it says, when the next command is typed.
 
@@ -377,7 +381,10 @@ impl Stage<'_> {
         let v1 = Path::new("/sys/fs/cgroup/pids").is_dir();
         match words.layout.as_deref() {
             Some("v2") if !v2 => {
-                return keep("it needs cgroup v2, and this machine has another layout", false);
+                return keep(
+                    "it needs cgroup v2, and this machine has another layout (scripts/vm-test.sh guide runs it on one that has it)",
+                    false,
+                );
             }
             Some("v1") if !v1 => {
                 return keep("it needs cgroup v1, and this machine has another layout", false);
