@@ -55,7 +55,7 @@ as_learner() {
 self_check() {
     cp "$bin/step10_cgroups" "$bin/my-container"
     echo "--- cargo workshop check"
-    runuser --login learner --command "cd '$root' && sudo ROOTFS='$rootfs' '$bin/workshop' check --built" || {
+    runuser --login learner --command "cd '$root' && sudo NO_COLOR=1 ROOTFS='$rootfs' '$bin/workshop' check --built" || {
         status=1
         echo "FAILED: cargo workshop check"
     }
