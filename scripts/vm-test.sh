@@ -36,6 +36,7 @@ build() {
     cargo build --locked --package guide --package workshop --message-format=json >"$work/build.json" ||
         fail "the tools do not build: see above"
     sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep -E '/(guide|workshop)$'
+    cargo run --locked --quiet --package guide -- --solution 10-memory-high || fail "an exercise's solution does not build"
     cargo test --locked --no-run --message-format=json >"$work/build.json" || fail "the tests do not build: see above"
     sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*-'
     sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*$'

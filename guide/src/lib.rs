@@ -41,6 +41,7 @@ use std::fs;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -183,6 +184,16 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Builds the solution of an exercise, `10-memory-high`, and returns the program.
+///
+/// # Errors
+/// If there is no such exercise, its patch does not apply, or the result does not compile.
+pub fn solution(root: &Path, exercise: &str) -> anyhow::Result<PathBuf> {
+    let (step, name) = exercise.split_once('-').context("an exercise is called NN-NAME")?;
+    let step = step.parse().context("an exercise is called NN-NAME")?;
+    Built::default().solution(root, &Steps::find(root)?, step, name)
+}
+
 /// How many blocks are generated at the same time: sessions mostly wait.
 const WORKERS: usize = 3;
 
@@ -245,7 +256,7 @@ fn stale(block: &Block, old: &[String], new: &[String]) -> String {
 }
 
 /// Puts the whole guide in its place at once: whoever stops this in the middle has the old one.
-fn write(path: &std::path::Path, lines: &[String]) -> anyhow::Result<()> {
+fn write(path: &Path, lines: &[String]) -> anyhow::Result<()> {
     let place = path.parent().context("the guide has no folder")?;
     let failed = || format!("cannot write {}", path.display());
     let mode = fs::metadata(path).with_context(failed)?.permissions();

@@ -23,6 +23,9 @@ struct Cli {
     /// Take the programs for sessions from this folder, instead of building them
     #[arg(long, value_name = "DIR")]
     built: Option<PathBuf>,
+    /// Only build the solution of this exercise, such as 10-exec, and print where the program is
+    #[arg(long, value_name = "NN-NAME")]
+    solution: Option<String>,
     /// The guide, relative to the repository
     #[arg(default_value = "workshop.md")]
     file: PathBuf,
@@ -36,6 +39,18 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let root = root.to_path_buf();
+    if let Some(exercise) = cli.solution {
+        return match guide::solution(&root, &exercise) {
+            Ok(program) => {
+                println!("{}", program.display());
+                ExitCode::SUCCESS
+            }
+            Err(err) => {
+                eprintln!("guide: {err:#}");
+                ExitCode::from(2)
+            }
+        };
+    }
     let task = guide::Task {
         root,
         file: cli.file,
