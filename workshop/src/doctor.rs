@@ -226,6 +226,10 @@ impl Machine {
 /// A line of /proc/self/mountinfo.
 #[derive(Debug)]
 struct Mount {
+    /// The file system, as `MAJOR:MINOR`.
+    device: String,
+    /// What of the file system is mounted.
+    top: PathBuf,
     point: PathBuf,
     options: String,
     shared: bool,
@@ -237,6 +241,8 @@ impl Mount {
         let (left, right) = line.split_once(" - ")?;
         let fields: Vec<&str> = left.split(' ').collect();
         Some(Mount {
+            device: fields.get(2)?.to_string(),
+            top: PathBuf::from(unescape(fields.get(3)?)),
             point: PathBuf::from(unescape(fields.get(4)?)),
             options: fields.get(5)?.to_string(),
             shared: fields[6..].iter().any(|field| field.starts_with("shared:")),
@@ -517,12 +523,7 @@ fn root_filesystem(machine: &Machine) -> Vec<Problem> {
             "./rootfs-fetch.sh --force",
         ));
     }
-    let mounts = machine.mounts();
-    let below = mounts
-        .iter()
-        .rev()
-        .filter(|mount| machine.rootfs.starts_with(&mount.point) && mount.point != machine.rootfs);
-    if let Some(mount) = below.max_by_key(|mount| mount.point.components().count()) {
+    if let Some(mount) = holding(&machine.mounts(), &machine.rootfs) {
         let foreign = ["vboxsf", "9p", "virtiofs", "nfs", "nfs4", "cifs", "prl_fs", "vmhgfs"];
         if foreign.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse") {
             problems.push(problem(
@@ -539,6 +540,12 @@ fn root_filesystem(machine: &Machine) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The mount that a path lies on, of those that there are: the last one of the deepest.
+fn holding<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    let mounts = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    mounts.max_by_key(|mount| mount.point.components().count())
 }
 
 /// The processor that the shell of a root filesystem was built for, if it says so (elf(5): e_machine).
@@ -608,8 +615,12 @@ fn target(machine: &Machine) -> Vec<Problem> {
 fn leftovers(machine: &Machine) -> Vec<Leftover> {
     let mut left = Vec::new();
     if !in_use(machine) {
-        for mount in machine.mounts().iter().rev() {
-            if mount.point.starts_with(&machine.rootfs) {
+        let mounts = machine.mounts();
+        for (place, mount) in mounts.iter().enumerate().rev() {
+            let below = mount.point.starts_with(&machine.rootfs);
+            // What is mounted on the folder itself may be the root filesystem (provision.sh does that where the repository
+            // is on a shared folder), unless it only shows the folder once more.
+            if below && (mount.point != machine.rootfs || repeats(mount, &mounts[..place])) {
                 left.push(Leftover::Mount(mount.point.clone()));
             }
         }
@@ -628,6 +639,14 @@ fn leftovers(machine: &Machine) -> Vec<Leftover> {
         left.extend(found.into_iter().map(Leftover::Cgroup));
     }
     left
+}
+
+/// Whether a mount is a bind mount of a folder on itself.
+fn repeats(mount: &Mount, before: &[Mount]) -> bool {
+    holding(before, &mount.point).is_some_and(|under| {
+        let way = mount.point.strip_prefix(&under.point).unwrap_or(Path::new(""));
+        mount.device == under.device && mount.top.components().eq(under.top.join(way).components())
+    })
 }
 
 /// How step 10 names its cgroups.

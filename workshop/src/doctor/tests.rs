@@ -276,6 +276,36 @@ fn a_root_filesystem_on_a_shared_folder() {
     fake.only("noexec", "export ROOTFS=", "....xxxxxx");
 }
 
+/// As provision.sh does it: the folder is shared, what is mounted on it is the machine's own.
+#[test]
+fn a_root_filesystem_mounted_over_a_shared_folder() {
+    let fake = Fake::new();
+    let mounts = [
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "50 22 0:40 / /repo rw - vboxsf repo rw",
+        "51 50 8:1 /var/lib/workshop/rootfs /repo/rootfs rw - ext4 a rw",
+    ];
+    fake.mounts(&mounts);
+    assert_eq!(fake.verdicts(), "..........", "{:#?}", fake.problems());
+    assert_eq!(leftovers(&fake.machine), []);
+    // Left by a step 07 that forgot to make its mounts private.
+    fake.mounts(
+        &[&mounts[..], &["52 51 8:1 /var/lib/workshop/rootfs /repo/rootfs rw - ext4 a rw"]]
+            .concat(),
+    );
+    assert_eq!(leftovers(&fake.machine), [Leftover::Mount(PathBuf::from("/repo/rootfs"))]);
+}
+
+#[test]
+fn a_root_filesystem_mounted_on_itself_is_left_over() {
+    let fake = Fake::new();
+    fake.mounts(&[
+        "22 1 8:1 /volume / rw shared:1 - ext4 a rw",
+        "50 22 8:1 /volume/repo/rootfs /repo/rootfs rw shared:1 - ext4 a rw",
+    ]);
+    assert_eq!(leftovers(&fake.machine), [Leftover::Mount(PathBuf::from("/repo/rootfs"))]);
+}
+
 #[test]
 fn missing_programs_are_worth_a_word() {
     let fake = Fake::new();
