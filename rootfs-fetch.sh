@@ -510,7 +510,11 @@ refuse_mounts() {
     # As mountinfo writes it: see proc_pid_mountinfo(5).
     written=$(printf '%s' "$rootfs" | sed 's/\\/\\134/g; s/ /\\040/g; s/	/\\011/g')
     mounted=$(WRITTEN=$written awk 'index($5 "/", ENVIRON["WRITTEN"] "/") == 1 { print $5; exit }' /proc/self/mountinfo)
-    if [ -n "$mounted" ]; then die "cannot replace $rootfs: something is mounted on $mounted (umount it first)"; fi
+    if [ -z "$mounted" ]; then return; fi
+    cure="umount it first"
+    # Where the repository is on a shared folder, the root filesystem is the machine's own, mounted over it.
+    if [ "$mounted" = "$written" ]; then cure="cargo workshop doctor says whether it is left over; if not: sh scripts/provision.sh --new-rootfs"; fi
+    die "cannot replace $rootfs: something is mounted on $mounted ($cure)"
 }
 
 install_new() {

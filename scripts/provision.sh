@@ -2,16 +2,18 @@
 # Prepares a Debian or Ubuntu machine for the workshop: packages, a Rust toolchain, a root filesystem, and everything
 # built once, so that a class needs no network afterwards. It ends with the verdict of `cargo workshop doctor`.
 #
-# For a bare machine, Vagrant, Lima and CI alike: sh scripts/provision.sh [--login-here]
+# For a bare machine, Vagrant, Lima and CI alike: sh scripts/provision.sh [--login-here | --new-rootfs]
 # Run it as the one who will work here; it calls sudo for what needs root. Again does no harm, and only what is missing.
 #   --login-here   new logins start in this folder (the Vagrantfile asks for this)
+#   --new-rootfs   nothing else than a new root filesystem, also where it is mounted over a shared folder
+# Environment: WORKSHOP_DISK, where target/ and rootfs/ really are if this folder is shared (default: /var/lib/workshop).
 # It prints a line per stage. Exit status: 0 when the doctor is content, 1 when a stage failed, 2 for wrong usage.
 set -eu
 
 PACKAGES="ca-certificates curl gcc git iproute2 less libc6-dev man-db manpages manpages-dev mount nano procps psmisc \
 strace tmux tree util-linux"
 WANTED_MIB=2800 # packages 1200, target 1200, the crates' sources and the root filesystem 100; and some air
-OWN_DISK=/var/lib/workshop
+OWN_DISK=${WORKSHOP_DISK:-/var/lib/workshop}
 
 say() {
     printf '==> %s\n' "$*"
@@ -83,6 +85,16 @@ mount_own_folders() {
         mkdir -p "$name"
         as_root mount --bind "$OWN_DISK/$name" "$name"
     done
+}
+
+# ./rootfs-fetch.sh --force cannot replace what is mounted.
+new_rootfs() {
+    if ! on_shared_folder; then exec ./rootfs-fetch.sh --force; fi
+    if mountpoint -q rootfs; then
+        as_root umount rootfs || fail "rootfs is in use: leave the containers, and try again"
+    fi
+    ROOTFS=$OWN_DISK/rootfs ./rootfs-fetch.sh --force
+    mount_own_folders
 }
 
 apt() {
@@ -166,14 +178,18 @@ PROFILE
 
 main() {
     case "${1-}" in
-        "" | --login-here) ;;
+        "" | --login-here | --new-rootfs) ;;
         *)
-            echo "usage: sh scripts/provision.sh [--login-here]" >&2
+            echo "usage: sh scripts/provision.sh [--login-here | --new-rootfs]" >&2
             exit 2
             ;;
     esac
     cd "$(dirname "$0")/.."
     drop_sudo "$@"
+    if [ "${1-}" = --new-rootfs ]; then
+        new_rootfs
+        exit
+    fi
     check_distribution
     check_disk
     # shellcheck disable=SC2086 # a list of names
