@@ -95,12 +95,13 @@ fn state(lab: &Lab) -> BTreeMap<&'static str, usize> {
     let mut shell = Session::start(&mut lab.host.command(["sh"]));
     let mut count = |command: &str| shell.ask(command).trim().parse().unwrap_or(usize::MAX);
     let state = BTreeMap::from([
-        ("processes", lab.host.processes().len()),
         ("zombies", count("ps -e -o stat= | grep -c '^Z'")),
         ("mounts", lab.host.read("/proc/1/mountinfo").lines().count()),
         ("cgroups", lab.cgroups.as_ref().map_or(0, |cgroups| cgroups.list().len())),
         ("network namespaces of the host's processes", count("lsns -n -t net | wc -l")),
         ("files", count("find / -xdev | wc -l")),
+        // Last: by now the shell that answers is surely there, and counts each time.
+        ("processes", lab.host.processes().len()),
     ]);
     shell.finish();
     state
