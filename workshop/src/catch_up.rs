@@ -33,7 +33,8 @@ pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {
     }
     write(&mine.join("Cargo.toml"), &manifest)?;
     write(&mine.join("src/main.rs"), &source)?;
-    say::print(&format!("my-container is now step {step}. Next: cargo workshop check {step}\n"));
+    let next = format!("cargo workshop check {}", step.number());
+    say::print(&format!("my-container is now step {step}. Next: {next}\n"));
     Ok(ExitCode::SUCCESS)
 }
 

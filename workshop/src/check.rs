@@ -159,7 +159,7 @@ fn as_root(args: &Args) -> anyhow::Result<ExitCode> {
     sudo.args(args.step.map(|step| step.to_string())).args(args.hint.then_some("--hint"));
     let words: Vec<String> =
         sudo.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-    say::note(&format!("Limits need root here:\n+ sudo {}", words.join(" ")));
+    say::note(&format!("This needs root:\n+ sudo {}", words.join(" ")));
     let status = sudo.status().context("cannot run sudo; check as root instead")?;
     Ok(ExitCode::from(status.code().unwrap_or(2) as u8))
 }
@@ -254,6 +254,7 @@ fn report(repo: &Repo, args: &Args, outcome: &Outcome) -> anyhow::Result<ExitCod
             };
         text += &format!("{colour}{mark} {step}{RESET} {idea}\n");
     }
+    let before = progress_before(repo);
     remember(repo, outcome);
     let Some((check, verdict)) = &outcome.stopped else {
         let what = match args.step {
@@ -286,6 +287,15 @@ fn report(repo: &Repo, args: &Args, outcome: &Outcome) -> anyhow::Result<ExitCod
         text += &format!("{DIM}{} checks pass; the first that does not:{RESET}\n", outcome.passed);
     }
     text += &explain(check, failure);
+    // Who types step 07 and breaks what step 01 did must not look for the mistake there.
+    let now = args.step.map_or(before.saturating_add(1).min(STEPS), Step::number);
+    if check.from <= before && check.from < now {
+        let news = format!(
+            "Your program passed this before: it is what you changed since. Where does it differ from step {now:02}? \
+             cargo workshop compare {now}"
+        );
+        text += &block("but", &news, BOLD);
+    }
     text += &hints(repo, args, check)?;
     say::print(&text);
     Ok(ExitCode::FAILURE)
@@ -373,6 +383,12 @@ fn excerpt(source: &str, patterns: &[&str]) -> String {
     text
 }
 
+/// How far the learner was at the last check.
+fn progress_before(repo: &Repo) -> u8 {
+    let text = repo.state().and_then(|state| Ok(fs::read_to_string(state.join("progress"))?));
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Remembers how far the learner is, for plain `cargo workshop`.
 fn remember(repo: &Repo, outcome: &Outcome) {
     let Ok(state) = repo.state() else { return };
@@ -380,8 +396,7 @@ fn remember(repo: &Repo, outcome: &Outcome) {
     let mut reached = outcome.reached;
     if outcome.stopped.is_none() {
         // A look at an early step says nothing of the later ones.
-        let before = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
-        reached = reached.max(before.unwrap_or(0));
+        reached = reached.max(progress_before(repo));
     }
     write_state(&file, &format!("{reached}\n"));
 }

@@ -497,8 +497,8 @@ fn root_filesystem(machine: &Machine) -> Vec<Problem> {
     let shown = machine.rootfs.display();
     if !rootfs.exists() {
         return vec![problem(
-            5..=STEPS,
-            format!("There is no root filesystem yet ({shown})."),
+            [],
+            format!("There is no root filesystem yet ({shown}), which steps 05 to 10 need."),
             "./rootfs-fetch.sh   (cargo run does it by itself)",
         )];
     }

@@ -145,6 +145,24 @@ fn a_failure_says_what_was_done_expected_got_and_why() {
     }
 }
 
+/// Whoever breaks in step 07 what step 01 did is not sent to look in step 01.
+#[test]
+fn what_passed_before_was_broken_by_what_came_since() {
+    needs_a_classroom!();
+    let repo = Repo::new(&format!("{STEP_01}exit 0\n"));
+    let said = |args: &[&str]| {
+        repo.write("target/workshop/progress", "6\n");
+        stdout(&repo.check(args)).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for args in [&[][..], &["7"]] {
+        let text = said(args);
+        assert!(text.contains("Your program passed this before"), "{text}");
+        assert!(text.contains("cargo workshop compare 7"), "{text}");
+    }
+    let text = said(&["1"]);
+    assert!(!text.contains("passed this before"), "{text}");
+}
+
 #[test]
 fn a_program_that_hangs_is_stopped() {
     needs_a_classroom!();

@@ -233,8 +233,18 @@ impl Lab {
             return Some(PROC_ON_HOST.into());
         }
         if has("/proc/self") && has("No such file") {
-            return Some("/proc/self/exe is not there any more: chroot(2) was called in `run`, before your program started \
+            return Some("/proc/self/exe is not there (if it is spelled like that): chroot(2) was called in `run`, before your program started \
                     itself again. Change the root in `child`, after the re-exec"
+                .into());
+        }
+        if has("mount /proc") && (has("ENOENT") || has("No such file")) {
+            return Some("ENOENT: there is no folder `proc` in the working directory, which is not the new root yet: chdir(\"/..\") \
+                    after the root filesystem was mounted over \"/\" (or into it, if it was mounted on itself)"
+                .into());
+        }
+        if has("unmount /proc") && (has("EINVAL") || has("Invalid argument")) {
+            return Some("EINVAL: nothing is mounted there. mount(2), with the type proc, has to come before the command, and \
+                    umount2(2) after it, both with the same path"
                 .into());
         }
         if has("No space left on device") || has("Cannot allocate memory") {
@@ -244,7 +254,7 @@ impl Lab {
                 .into());
         }
         if ["Invalid argument", "EINVAL", "resource busy", "EBUSY"].iter().any(|text| has(text)) {
-            return Some(self.why_invalid());
+            return Some(self.why_invalid(said));
         }
         if denied && (has("_map") || has("setgroups")) {
             return Some(why_no_map(said));
@@ -286,7 +296,7 @@ impl Lab {
     }
 
     /// pivot_root(2) has one errno for many mistakes: two experiments tell them apart.
-    fn why_invalid(&self) -> String {
+    fn why_invalid(&self, said: &str) -> String {
         self.soil();
         let works_after = |script: &str| {
             self.host.run(script);
@@ -303,7 +313,12 @@ impl Lab {
                     in the new mount namespace, before the first mount"
                 .into();
         }
-        "EINVAL (or EBUSY): a system call got what it cannot use; its manual page lists the reasons under ERRORS".into()
+        if ["resource busy", "EBUSY"].iter().any(|text| said.contains(text)) {
+            return "EBUSY: to pivot_root(2) the new root is the old one. Is the working directory on the new mount? chdir(\"/..\") \
+                    after it was mounted over \"/\" (\"/\" is what lies below it); and no chroot(2) any more"
+                .into();
+        }
+        "EINVAL: a system call got what it cannot use; its manual page lists the reasons under ERRORS".into()
     }
 
     /// EPERM has many reasons, too. A program that gets equally far without root has a user namespace.

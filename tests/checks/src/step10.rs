@@ -167,6 +167,13 @@ pub fn remember_all(lab: &Lab, pid: u32) {
     }
 }
 
+/// A path without the cgroup that the classroom host has in the place of the tree's root: what the learner would see.
+fn shown(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.starts_with("classroom-"));
+    let shown = parts.collect::<Vec<_>>().join("/");
+    if path == "/" { shown } else { shown.trim_end_matches('/').to_string() }
+}
+
 /// The command's cgroup, if it is not the same as the runner's.
 fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup, Failure> {
     let Some(command) = Cgroup::of(lab, held.command, controller) else {
@@ -176,6 +183,14 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup, Failure> {
             "no cgroup file system is mounted (`cargo workshop doctor`)",
         ));
     };
+    if shown(&command.path).is_empty() {
+        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and has to tell `child` (`--cgroup NAME`)";
+        return Err(held.wrong(
+            "the command is in a cgroup of its own",
+            "it is in the top one",
+            cause,
+        ));
+    }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
@@ -299,7 +314,7 @@ fn runner_free(lab: &Lab) -> Result<(), Failure> {
                  that it is in itself. Let `child` join instead: it writes 0 (\"me\") to cgroup.procs";
     Err(held.wrong(
         "the runner is outside of the container's cgroup",
-        &format!("it is in {}", cgroup.path),
+        &format!("it is in {}", shown(&cgroup.path)),
         cause,
     ))
 }
@@ -322,7 +337,11 @@ fn cgroup_root(lab: &Lab) -> Result<(), Failure> {
                    unshare(CLONE_NEWCGROUP)"
             .into(),
     };
-    Err(held.wrong("/proc/self/cgroup inside says \"/\"", &format!("it says {path:?}"), &cause))
+    Err(held.wrong(
+        "/proc/self/cgroup inside says \"/\"",
+        &format!("it says {:?}", shown(&path)),
+        &cause,
+    ))
 }
 
 fn refuses(lab: &Lab) -> Result<(), Failure> {
@@ -371,7 +390,7 @@ fn gone(lab: &Lab) -> Result<(), Failure> {
             "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try again after a \
              moment)"
         };
-        let got = format!("{way}, and this is left: {}", left.display());
+        let got = format!("{way}, and this is left: {}", shown(&left.to_string_lossy()));
         return Err(done.wrong("after the run, its cgroup is gone", got, cause));
     }
     Ok(())

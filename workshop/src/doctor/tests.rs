@@ -240,7 +240,7 @@ fn a_masked_proc() {
 fn no_root_filesystem() {
     let fake = Fake::new();
     fake.remove("/repo/rootfs");
-    fake.only("no root filesystem", "./rootfs-fetch.sh", "....xxxxxx");
+    fake.only("no root filesystem", "./rootfs-fetch.sh", "..........");
 }
 
 #[test]

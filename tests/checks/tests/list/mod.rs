@@ -392,6 +392,13 @@ pub const MISTAKES: &[Mistake] = &[
         cause: &["nobody has mounted proc"],
     },
     Mistake {
+        name: "proc-only-unmounted",
+        step: 6,
+        edits: &[(MOUNT_PROC, "    _ = flags;\n")],
+        check: "runs",
+        cause: &["nothing is mounted there"],
+    },
+    Mistake {
         name: "proc-before-chroot",
         step: 6,
         edits: &[
@@ -541,6 +548,20 @@ pub const MISTAKES: &[Mistake] = &[
         check: "dev",
         cause: &["only the empty file", "MS_BIND"],
     },
+    Mistake {
+        name: "below-the-new-root",
+        step: 7,
+        edits: &[("chdir(\"/..\")", "chdir(\"/\")")],
+        check: "runs",
+        cause: &["chdir(\"/..\")"],
+    },
+    Mistake {
+        name: "outside-the-new-root",
+        step: 7,
+        edits: &[("        .and_then(|()| chdir(\"/..\"))\n", "")],
+        check: "runs",
+        cause: &["ENOENT", "chdir(\"/..\")"],
+    },
     // --- 08 ---
     Mistake {
         name: "no-ipc",
@@ -675,6 +696,13 @@ pub const MISTAKES: &[Mistake] = &[
         edits: &[("100_000.0", "200_000.0")],
         check: "cpus",
         cause: &["not half of the period"],
+    },
+    Mistake {
+        name: "cgroup-not-passed-on",
+        step: 10,
+        edits: &[("    child.arg(\"--cgroup\").arg(&cgroup);\n", "")],
+        check: "pids-limit",
+        cause: &["the name of the cgroup is empty"],
     },
     Mistake {
         name: "no-cgroup-namespace",
