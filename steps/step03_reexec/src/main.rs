@@ -61,6 +61,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Starts the command, passes signals on to it, and returns its exit status as a shell would.
 fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
+    SigSet::all().thread_block()?; // until the handlers stand: what comes in between would be lost
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
     SigSet::empty().thread_set_mask()?;
@@ -76,7 +77,7 @@ fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
                 SIGCHLD => {}
-                // At a terminal these are taken for Ctrl-C and Ctrl-\, which the process has got, too.
+                // At a terminal we take these for Ctrl-C and Ctrl-\: the process has got them, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }

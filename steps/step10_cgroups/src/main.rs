@@ -91,8 +91,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     // PID 1 never gets a signal that it has no handler for. Blocked, it is kept until it has.
     let status = execute(child.args(env::args_os().skip(2)), SigSet::all());
     for tree in ["", "pids", "memory", "cpu"] {
-        let dir = format!("/sys/fs/cgroup/{tree}/{cgroup}");
-        // EBUSY, for a moment, after the last process has ended.
+        let dir = format!("/sys/fs/cgroup/{tree}/{cgroup}"); // EBUSY, for a moment, after the end
         let busy = || fs::remove_dir(&dir).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy);
         (0..1000).take_while(|_| busy()).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
     }
@@ -160,6 +159,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Starts the command, passes signals on to it, and returns its exit status as a shell would.
 fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
+    SigSet::all().thread_block()?; // until the handlers stand: what comes in between would be lost
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
     blocked.thread_set_mask()?;
@@ -179,7 +179,7 @@ fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
         for signal in signals.wait() {
             match Signal::try_from(signal)? {
                 SIGCHLD => {}
-                // At a terminal these are taken for Ctrl-C and Ctrl-\, which the process has got, too.
+                // At a terminal we take these for Ctrl-C and Ctrl-\: the process has got them, too.
                 SIGINT | SIGQUIT if stdin().is_terminal() => {}
                 signal => _ = kill(pid, signal),
             }
