@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use classroom::{output, require};
+use classroom::{need, output, require};
 
 use crate::common::*;
 
@@ -77,6 +77,31 @@ fn rootfs_may_be_named_in_many_ways() {
     ] {
         let ran = host.run(script);
         assert_eq!((ran.stdout.as_str(), ran.status), ("/marker\n", 0), "{script}: {ran:?}");
+    }
+}
+
+/// A home is usually closed to others, and root of a user namespace is one of these: its power ends at files whose owner is
+/// not mapped. Started with sudo, that is the caller's home.
+#[test]
+fn a_rootfs_in_a_home_that_is_closed_to_others() {
+    let host = require!(host());
+    let script = "mkdir -m 700 'closed home'; mv step rootfs 'closed home'; touch 'closed home/rootfs/marker'";
+    assert_eq!(host.run(script).status, 0);
+    if need::is_root() {
+        // An ordinary user cannot give it to somebody else, and is root of a user namespace already.
+        assert_eq!(host.run("chown 1000:1000 'closed home'").status, 0);
+    }
+    let absolute = "/workshop/closed home/rootfs";
+    symlink(absolute, host.path("/workshop/link")).unwrap();
+    for rootfs in [absolute, "rootfs", "/workshop/link"] {
+        for (variable, option) in [
+            (format!("ROOTFS='{rootfs}'"), String::new()),
+            (String::new(), format!("--rootfs '{rootfs}'")),
+        ] {
+            let line = format!("cd 'closed home'; {variable} ./step run {option} ls /marker");
+            let ran = host.run(&line);
+            assert_eq!((ran.stdout.as_str(), ran.status), ("/marker\n", 0), "{line}: {ran:?}");
+        }
     }
 }
 

@@ -139,8 +139,8 @@ fn fetch(repo: &Repo) -> anyhow::Result<()> {
         return Ok(());
     }
     say::note("+ ./rootfs-fetch.sh");
-    let status =
-        Command::new(repo.root().join("rootfs-fetch.sh")).current_dir(repo.root()).status();
+    let mut script = Command::new(repo.root().join("rootfs-fetch.sh"));
+    let status = script.env("ROOTFS", repo.rootfs()).status();
     if !status.context("cannot run ./rootfs-fetch.sh")?.success() {
         bail!("there is no root filesystem, and ./rootfs-fetch.sh could not make one");
     }
@@ -150,10 +150,11 @@ fn fetch(repo: &Repo) -> anyhow::Result<()> {
 /// Once more, with sudo: a cgroup can only be made by root.
 fn as_root(args: &Args) -> anyhow::Result<ExitCode> {
     let mut sudo = Command::new("sudo");
+    // Not `sudo ROOTFS=…`: that takes a right of its own (SETENV).
     if let Some(rootfs) = env::var_os("ROOTFS") {
         let mut word = std::ffi::OsString::from("ROOTFS=");
         word.push(rootfs);
-        sudo.arg(word);
+        sudo.arg("env").arg(word);
     }
     sudo.arg(beside("workshop")?).args(["check", "--built"]);
     sudo.args(args.step.map(|step| step.to_string())).args(args.hint.then_some("--hint"));

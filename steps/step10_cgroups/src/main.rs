@@ -67,6 +67,10 @@ fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     let (uid, gid) = (geteuid(), getegid());
+    // Root of a user namespace may not search a home that is closed to others. We still may.
+    chdir(&args.rootfs)
+        .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
+        .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUSER,
         CloneFlags::CLONE_NEWUTS, // hostname
@@ -132,7 +136,7 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
     // pivot_root(2) wants a mount: the directory, mounted over "/". The way onto it is "..".
-    mount(Some(&args.rootfs), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
+    mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
         .and_then(|()| chdir("/.."))
         .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;

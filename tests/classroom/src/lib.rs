@@ -33,7 +33,7 @@ pub mod session;
 pub use cgroup::Cgroups;
 pub use host::{Host, Setup, repository, rootfs};
 pub use need::Missing;
-pub use session::{Output, Session, output, until};
+pub use session::{DEADLINE, Output, Session, output, until};
 
 /// Writes an executable file, and the folders that it is in.
 ///
