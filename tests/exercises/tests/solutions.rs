@@ -231,7 +231,7 @@ fn veth_08_is_a_cable_to_the_host() {
     until("the cable is gone", || !on_host().contains("192.0.2.1/24"));
     assert_eq!(run(&solution, "PATH=/nowhere ./run.me run true"), "[125]");
     // A machine whose own network that is keeps it.
-    run(&solution, "ip link add mine type dummy; ip address add 192.0.2.77/24 dev mine; ip link set mine up");
+    run(&solution, "ip address add 192.0.2.77/24 dev eth0; ip link set eth0 up");
     let before = on_host();
     assert!(solution.run("./run.me run true").stderr.contains("192.0.2.0/24 is in use here"));
     assert_eq!(on_host(), before);
