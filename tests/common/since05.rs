@@ -147,21 +147,27 @@ fn the_environment_is_clean() {
 }
 
 /// The escape that the classical texts warn of: a process whose working directory is outside of its
-/// root walks up. (nsenter opens the working directory before it changes the root, and enters it
-/// afterwards.) It works in steps 05 and 06; from 07 on there is nothing above `/`.
+/// root walks up. (busybox's nsenter opens the working directory before it changes the root, and enters it
+/// afterwards; util-linux's wants a namespace, but its unshare stays where it is at `--wd .`.) It works in steps 05 and 06; from 07 on there is nothing above `/`.
 #[test]
 fn a_chroot_is_escaped_but_a_pivot_root_is_not() {
     let host = require!(host());
     fs::write(host.path("/workshop/secret"), "outside\n").unwrap();
     host.run("cp -a rootfs inner && mv inner rootfs/inner");
     let up = "../../../../../../workshop/secret";
-    let ran = run(&host, &["nsenter", "-r/inner", "-w/", "cat", up]);
+    let busybox = host.path("/workshop/rootfs/bin/busybox").exists();
+    let outside = if busybox {
+        ["nsenter", "-r/inner", "-w/"]
+    } else {
+        ["unshare", "--root=/inner", "--wd=."]
+    };
+    let ran = run(&host, &[&outside[..], &["cat", up]].concat());
     if number() < 7 {
         assert_eq!((ran.stdout.as_str(), ran.status), ("outside\n", 0), "{ran:?}");
     } else {
         assert_eq!((ran.stdout.as_str(), ran.status), ("", 1), "{ran:?}");
         // The means are not lacking: as far as the container's own root it gets.
-        let ran = run(&host, &["nsenter", "-r/inner", "-w/", "ls", "-d", "../../../inner"]);
+        let ran = run(&host, &[&outside[..], &["ls", "-d", "../../../inner"]].concat());
         assert_eq!((ran.stdout.as_str(), ran.status), ("../../../inner\n", 0), "{ran:?}");
     }
 }

@@ -142,13 +142,15 @@ fn report(repo: &Repo, problems: &[Problem], trial: &Trial, left: &[Leftover]) -
     text += &format!("\n  {}\n", wrap(&trial.summary()).join("\n  "));
     for (message, steps) in trial.failures() {
         let steps: Vec<_> = steps.iter().map(|step| step.to_string()).collect();
-        let what = wrap(&format!("{} says: {message}", steps.join(", "))).join("\n  ");
+        let what = wrap(&format!("Step {}: {message}", steps.join(", "))).join("\n  ");
         text += &format!("\n  {RED}{what}{RESET}\n");
     }
     let fails = |step: &u8| verdicts[usize::from(*step) - 1] == Verdict::Impossible;
     let mut seen = BTreeSet::new();
     let (around, in_the_way): (Vec<_>, Vec<_>) =
         problems.iter().partition(|problem| problem.sudo_helps);
+    // Where sudo does not work it is no way around anything.
+    let around = around.into_iter().filter(|_| verdicts.contains(&Verdict::WithSudo));
     for problem in in_the_way.into_iter().chain(around).filter(|problem| seen.insert(&problem.what))
     {
         let colour = match problem {
