@@ -1,5 +1,5 @@
 #!/bin/sh
-# Inside the test machine, as root, for vm-test.sh: tests as an ordinary user and with sudo, the self-check, the guide's
+# Inside the test machine, as root, for vm/test.sh: tests as an ordinary user and with sudo, the self-check, the guide's
 # sessions about cgroups, then the checks of what only this machine has, then whether anything was left behind.
 #
 # Usage: guest-run.sh REPOSITORY ROOTFS [all | guide]
@@ -78,7 +78,7 @@ check_guide() {
 
 stale() {
     status=1
-    echo "FAILED: the guide's blocks '$1' (what they are to be: scripts/vm-test.sh guide)"
+    echo "FAILED: the guide's blocks '$1' (what they are to be: scripts/vm/test.sh guide)"
 }
 
 write_guide() {
@@ -91,7 +91,7 @@ write_guide() {
 main() {
     status=0
     bin=$root/target/debug
-    if [ ! -e "$bin" ]; then ln -s static/debug "$bin"; fi # see vm-test.sh: link_for_the_machine
+    if [ ! -e "$bin" ]; then ln -s static/debug "$bin"; fi # see vm/test.sh: link_for_the_machine
     open_the_way
     if [ "$mode" = guide ]; then write_guide; fi
     state >/run/before

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Takes the real Vagrantfile through `vagrant up`, the README's two commands over `vagrant ssh`, all ten steps, the
-# self-check, and `vagrant destroy`. The box is made here, of the image that vm-test.sh boots, so it needs no registry of
+# self-check, and `vagrant destroy`. The box is made here, of the image that vm/test.sh boots, so it needs no registry of
 # boxes; and the machine gets no further than this computer, which shows that a class needs no network either.
 #
-# For maintainers, as root: scripts/vagrant-test.sh. Needs, from Debian 12: vagrant vagrant-libvirt rsync dnsmasq-base
+# For maintainers, as root: scripts/vm/vagrant-test.sh. Needs, from Debian 12: vagrant vagrant-libvirt rsync dnsmasq-base
 # libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs. Takes 10 to 30 minutes without KVM.
 # libvirt, its network and the machine live in namespaces of their own, and end with this script however it ends.
-# Environment: ROOTFS_TARBALL, for a computer without Alpine's mirror; VM_CACHE, see vm-image.sh.
+# Environment: ROOTFS_TARBALL, for a computer without Alpine's mirror; VM_CACHE, see vm/image.sh.
 # Exit status: 0 if everything worked, else 1.
 set -eu
 
@@ -119,7 +119,7 @@ inside() {
 }
 
 main() {
-    root=$(cd "$(dirname "$0")/.." && pwd)
+    root=$(cd "$(dirname "$0")/../.." && pwd)
     if [ "${1-}" = --inside ]; then
         work=$2 image=$3
         # As PID 1 of its namespace it gets only the signals that it asks for.
@@ -131,7 +131,7 @@ main() {
     check_tools
     begin=$(date +%s)
     image=$(WORKSHOP=$root VM_HOOK=$root/scripts/vm/vagrant-box.sh \
-        "$root/scripts/vm-image.sh" openssh-server rsync ca-certificates)
+        "$root/scripts/vm/image.sh" openssh-server rsync ca-certificates)
     echo "==> the image: $(($(date +%s) - begin)) s"
     work=$(mktemp -d /var/tmp/workshop-vagrant.XXXXXX)
     trap 'rm -r "$work"' EXIT

@@ -63,7 +63,7 @@ pub fn manifest(repo: &Repo) -> anyhow::Result<String> {
     for step in Step::all() {
         let name = repo.step_name(step)?;
         manifest.push_str(&format!(
-            "\n[[test]]\nname = \"{name}\"\npath = \"../tests/{name}/main.rs\"\n"
+            "\n[[test]]\nname = \"{name}\"\npath = \"../tests/steps/{name}/main.rs\"\n"
         ));
     }
     manifest.push_str("\n[[test]]\nname = \"checks\"\npath = \"../tests/checks/mine.rs\"\n");

@@ -188,7 +188,7 @@ fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     grep.current_dir(&task.root);
     grep.args(["grep", "--untracked", "-IoE", "--full-name", "-e"]);
     let grep = grep.arg(format!("{}#[a-z0-9_-]+", regex::escape(&name)));
-    let grep = grep.args(["--", ":!guide"]).arg(format!(":!{name}"));
+    let grep = grep.args(["--", ":!tools/guide"]).arg(format!(":!{name}"));
     let output = grep.output().map(|output| output.stdout).unwrap_or_default();
     let list: BTreeSet<(String, String)> = String::from_utf8_lossy(&output)
         .lines()

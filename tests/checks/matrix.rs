@@ -1,7 +1,7 @@
 //! The checker is checked: all checks on all ten steps. A check fails on the steps before its own, and passes from there on,
 //! as long as it holds. One that passes everywhere would prove nothing.
 //!
-//!     cargo test -p checks --test matrix -- --nocapture     prints the table
+//!     cargo test -p checks-tests --test matrix -- --nocapture     prints the table
 
 use std::fmt::Write;
 use std::path::Path;

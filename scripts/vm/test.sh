@@ -4,22 +4,22 @@
 # ordinary user and with sudo, then the self-check, the guide's sessions about cgroups, and what only such a machine can
 # show (vm/guest-checks.sh).
 #
-# For maintainers and CI: scripts/vm-test.sh [all]; with `all`, every test of the steps.
-# scripts/vm-test.sh guide >PATCH runs only the guide's sessions about cgroup v2, and prints what they change in workshop.md,
+# For maintainers and CI: scripts/vm/test.sh [all]; with `all`, every test of the steps.
+# scripts/vm/test.sh guide >PATCH runs only the guide's sessions about cgroup v2, and prints what they change in workshop.md,
 # for `git apply PATCH`. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
-# Environment: VM_SECONDS, the time limit of the machine (default 1200); VM_CACHE, see vm-image.sh.
+# Environment: VM_SECONDS, the time limit of the machine (default 1200); VM_CACHE, see vm/image.sh.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
 
 fail() {
-    printf 'vm-test.sh: %s\n' "$*" >&2
+    printf 'vm/test.sh: %s\n' "$*" >&2
     exit 1
 }
 
 skip_without_qemu() {
     if command -v qemu-system-x86_64 >/dev/null; then return; fi
     [ "${CI:-}" != true ] || fail "needs QEMU: apt-get install qemu-system-x86 mmdebstrap e2fsprogs"
-    echo "vm-test.sh: SKIPPED, nothing was tested: there is no qemu-system-x86_64 here" \
+    echo "vm/test.sh: SKIPPED, nothing was tested: there is no qemu-system-x86_64 here" \
         "(apt-get install qemu-system-x86 mmdebstrap e2fsprogs)" >&2
     exit 0
 }
@@ -58,7 +58,7 @@ pack() {
 }
 
 main() {
-    root=$(cd "$(dirname "$0")/.." && pwd)
+    root=$(cd "$(dirname "$0")/../.." && pwd)
     cd "$root"
     skip_without_qemu
     work=$(mktemp -d)
@@ -70,8 +70,8 @@ main() {
     grep -q /deps/ "$work/list" || fail "found no test of a step to run"
     ./rootfs-fetch.sh
     pack "$@"
-    image=$(scripts/vm-image.sh)
-    scripts/vm-run.sh "$image" "$work/job.tar" "${VM_SECONDS:-1200}"
+    image=$(scripts/vm/image.sh)
+    scripts/vm/run.sh "$image" "$work/job.tar" "${VM_SECONDS:-1200}"
 }
 
 main "$@"

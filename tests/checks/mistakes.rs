@@ -1,7 +1,7 @@
 //! The checker is checked: typical mistakes, each a small change to one of the ten steps. `cargo workshop check` has to stop
 //! at the right check, and the cause that it prints has to name the mistake.
 //!
-//!     cargo test -p checks --test mistakes -- --nocapture     prints what a learner reads of each
+//!     cargo test -p checks-tests --test mistakes -- --nocapture     prints what a learner reads of each
 //!     MISTAKE=chdir-forgotten cargo test …                    only those whose name contains this
 
 use std::env;

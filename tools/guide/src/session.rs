@@ -16,7 +16,7 @@
 //! - `> ` continues a command.
 //!
 //! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's own; `v1` or
-//! `v2`, the same, and only on a machine with that version (`scripts/vm-test.sh guide` has one with v2); `solution NAME`,
+//! `v2`, the same, and only on a machine with that version (`scripts/vm/test.sh guide` has one with v2); `solution NAME`,
 //! with the step's program as the exercise changes it.
 //!
 //! In front of every command the tool waits until its terminal shows a prompt and no process of the host is busy. So
@@ -382,7 +382,7 @@ impl Stage<'_> {
         match words.layout.as_deref() {
             Some("v2") if !v2 => {
                 return keep(
-                    "it needs cgroup v2, and this machine has another layout (scripts/vm-test.sh guide runs it on one that has it)",
+                    "it needs cgroup v2, and this machine has another layout (scripts/vm/test.sh guide runs it on one that has it)",
                     false,
                 );
             }

@@ -53,7 +53,7 @@ pub fn executable(path: &Path, text: &str) {
     assert!(done && matches!(written, Some(Ok(()))), "cannot write {path:?}");
 }
 
-/// Compares `text` with `tests/STEP/snapshots/NAME.snap`.
+/// Compares `text` with `tests/steps/STEP/snapshots/NAME.snap`.
 ///
 /// The folder is the same whichever crate claims the test (a step or `my-container`).
 ///
@@ -61,7 +61,7 @@ pub fn executable(path: &Path, text: &str) {
 /// If they differ; insta prints the difference.
 pub fn snapshot(step: &str, name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(repository().join("tests").join(step).join("snapshots"));
+    settings.set_snapshot_path(repository().join("tests/steps").join(step).join("snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, text));

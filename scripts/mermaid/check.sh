@@ -2,7 +2,7 @@
 # Draws every Mermaid picture of the guide in Chromium, with the library that GitHub uses: a picture that cannot be drawn
 # there is an error message in the middle of the text.
 #
-# For those who write the guide, and for CI: scripts/check-mermaid.sh [--save DIR] [FILE]...
+# For those who write the guide, and for CI: scripts/mermaid/check.sh [--save DIR] [FILE]...
 #   --save DIR   also keeps what was drawn, one PNG per picture, named after the line of the guide
 #   FILE         another file than workshop.md and README.md
 # Needs npm and Chromium (Debian: npm, chromium). The packages go to target/mermaid, as package-lock.json pins them.
@@ -11,7 +11,7 @@
 set -eu
 
 fail() {
-    printf 'check-mermaid.sh: %s\n' "$*" >&2
+    printf 'mermaid/check.sh: %s\n' "$*" >&2
     exit 2
 }
 
@@ -25,7 +25,7 @@ install_packages() {
 }
 
 main() {
-    cd "$(dirname "$0")/.."
+    cd "$(dirname "$0")/../.."
     command -v npm >/dev/null || fail "needs npm (Debian: apt install npm)"
     install_packages
     case "${1-}" in

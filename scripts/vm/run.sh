@@ -1,15 +1,15 @@
 #!/bin/sh
-# Boots the image of vm-image.sh in QEMU, runs a job in it, and switches it off; nothing that the job does to the disk
+# Boots the image of vm/image.sh in QEMU, runs a job in it, and switches it off; nothing that the job does to the disk
 # stays. With KVM where that really works, else emulated: a boot takes 15 to 40 seconds, and fork and exec 40 ms.
 #
-# Usage: scripts/vm-run.sh IMAGE JOB.tar [SECONDS]
+# Usage: scripts/vm/run.sh IMAGE JOB.tar [SECONDS]
 # The tar is unpacked over the root directory of the machine, and its /job/run is run as root, by sh.
 # What that prints comes out on stdout. Exit status: the job's; 125 if the machine gave none, be it that it hung (after
 # SECONDS, default 600) or broke; then its console is shown on stderr.
 set -eu
 
 fail() {
-    printf 'vm-run.sh: %s\n' "$*" >&2
+    printf 'vm/run.sh: %s\n' "$*" >&2
     exit 125
 }
 
@@ -57,7 +57,7 @@ clean_up() {
 }
 
 main() {
-    [ $# -ge 2 ] || fail "usage: vm-run.sh IMAGE JOB.tar [SECONDS]"
+    [ $# -ge 2 ] || fail "usage: vm/run.sh IMAGE JOB.tar [SECONDS]"
     image=$1 job=$2 seconds=${3:-600}
     work=$(mktemp -d)
     machine="" status=""

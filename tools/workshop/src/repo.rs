@@ -68,7 +68,7 @@ impl Repo {
         let root = here.ancestors().find(|dir| {
             dir.join("steps").is_dir()
                 && dir.join("Cargo.toml").is_file()
-                && dir.join("workshop").is_dir()
+                && dir.join("tools/workshop").is_dir()
         });
         match root {
             Some(root) => Ok(Repo { root: root.to_path_buf() }),

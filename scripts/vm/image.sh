@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the image of a Debian 13 machine with systemd and cgroup v2, from Debian packages alone, and keeps it for the
-# next time. For vm-test.sh and vagrant-test.sh; by hand when the image shall be made anew: rm -r what it prints.
+# next time. For vm/test.sh and vagrant-test.sh; by hand when the image shall be made anew: rm -r what it prints.
 #
-# Usage: scripts/vm-image.sh [PACKAGE]...   (packages that this image has beyond the usual ones)
+# Usage: scripts/vm/image.sh [PACKAGE]...   (packages that this image has beyond the usual ones)
 # It prints the folder with kernel, initrd and root.img on stdout, and what goes on on stderr.
 # Environment: VM_CACHE, the folder for images (default: ~/.cache/container-workshop); VM_HOOK, a script that mmdebstrap
 # calls with the folder of the new image, to do more to it.
@@ -13,7 +13,7 @@ PACKAGES="busybox-static,dbus,dbus-user-session,iproute2,kmod,libpam-systemd,mou
 systemd-sysv,udev,xz-utils"
 
 fail() {
-    printf 'vm-image.sh: %s\n' "$*" >&2
+    printf 'vm/image.sh: %s\n' "$*" >&2
     exit 1
 }
 
@@ -39,7 +39,7 @@ check_disk() {
 # The recipe, and what was asked for, name the image: one that was changed is another image. A new month brings the
 # month's updates.
 image_name() {
-    printf '%s %s %s' "$SUITE" "$(date +%Y-%m)" "$*" | cat - "$here/vm-image.sh" "$here/vm/customize.sh" "$here"/vm/workshop-job* ${VM_HOOK:+"$VM_HOOK"} | sha256sum | cut -c 1-16
+    printf '%s %s %s' "$SUITE" "$(date +%Y-%m)" "$*" | cat - "$here/image.sh" "$here/customize.sh" "$here"/workshop-job* ${VM_HOOK:+"$VM_HOOK"} | sha256sum | cut -c 1-16
 }
 
 # shellcheck disable=SC2016 # $1 is for mmdebstrap's shell
@@ -47,9 +47,9 @@ bootstrap() {
     TMPDIR=$partial mmdebstrap --quiet --variant=minbase --include="$PACKAGES${*:+,$(echo "$*" | tr ' ' ,)}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --aptopt='Acquire::Languages "none"' \
-        --customize-hook="copy-in '$here/vm/workshop-job.service' /etc/systemd/system" \
-        --customize-hook="copy-in '$here/vm/workshop-job' /usr/local/sbin" \
-        --customize-hook="copy-in '$here/vm/customize.sh' /root" \
+        --customize-hook="copy-in '$here/workshop-job.service' /etc/systemd/system" \
+        --customize-hook="copy-in '$here/workshop-job' /usr/local/sbin" \
+        --customize-hook="copy-in '$here/customize.sh' /root" \
         --customize-hook='chroot "$1" sh /root/customize.sh' \
         ${VM_HOOK:+--customize-hook="$VM_HOOK"} \
         --customize-hook="download /boot/kernel '$partial/kernel'" \

@@ -7,7 +7,7 @@
 //! cargo bench --profile dev -p bench -- --smoke   # everything a few times, with debug builds: does it work?
 //! ```
 //!
-//! It prints tables, and writes them, with the picture, to `target/bench/` (`--save`: also to `bench/`, where the
+//! It prints tables, and writes them, with the picture, to `target/bench/` (`--save`: also to `tools/bench/`, where the
 //! README and the guide have them from).
 //!
 //! ## How to read it
@@ -65,7 +65,7 @@ struct Cli {
     /// Measure my-container, too
     #[arg(long)]
     mine: bool,
-    /// Write the figures and the picture to bench/ as well
+    /// Write the figures and the picture to tools/bench/ as well
     #[arg(long)]
     save: bool,
     /// How often each subject is started, lone and back to back
@@ -118,7 +118,8 @@ pub struct Machine {
 impl Machine {
     fn find() -> anyhow::Result<Self> {
         let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let root = here.parent().context("the package has no parent directory")?.to_path_buf();
+        let root =
+            here.ancestors().nth(2).context("the package is not in the repository")?.to_path_buf();
         // target/release/deps/isolation-HASH
         let this = env::current_exe().context("cannot find this program")?;
         let target = this.ancestors().nth(3).context("not in a target directory")?.to_path_buf();

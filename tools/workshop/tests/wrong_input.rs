@@ -39,7 +39,7 @@ impl Repo {
                 &format!("[package]\nname = \"{step}\"\n"),
             );
         }
-        fs::create_dir(repo.path("workshop")).unwrap();
+        fs::create_dir_all(repo.path("tools/workshop")).unwrap();
         repo.write("Cargo.toml", "");
         repo.write("my-container/Cargo.toml", "# typed by hand\n");
         repo.write("my-container/src/main.rs", "fn main() {} // typed by hand\n");

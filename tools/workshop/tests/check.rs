@@ -32,7 +32,7 @@ impl Repo {
             );
             repo.write(&format!("steps/step{number:02}_name/src/main.rs"), &source);
         }
-        fs::create_dir(repo.path("workshop")).unwrap();
+        fs::create_dir_all(repo.path("tools/workshop")).unwrap();
         fs::create_dir(repo.path("rootfs")).unwrap();
         repo.write("Cargo.toml", "");
         repo.write("my-container/src/main.rs", "");
