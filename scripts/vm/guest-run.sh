@@ -65,8 +65,8 @@ self_check() {
 
 # The guide's tool looks for the solution of an exercise beside the steps.
 guide() {
-    cp "$root/target/guide/10-memory-high/step10_cgroups" "$bin/10-memory-high"
-    (cd "$root" && CI=true ROOTFS=$rootfs "$bin/guide" --built "$bin" "$@")
+    cp "$root/target/variants/10-memory-high/programs/step10_cgroups" "$bin/10-memory-high"
+    (cd "$root" && CI=true ROOTFS=$rootfs WORKSHOP_PROGRAMS=$bin "$bin/guide" "$@")
 }
 
 # What is only for v2; with `all` also the sessions that are the same text on v1 and v2.

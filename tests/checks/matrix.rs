@@ -5,37 +5,15 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 
 use checks::Bench;
 use checks::CHECKS;
 use checks::Verdict;
 use classroom::Missing;
-use classroom::repository;
-
-/// The programs of the ten steps, beside this test; built if they are not there yet.
-fn programs() -> Vec<PathBuf> {
-    let mut names: Vec<String> = std::fs::read_dir(repository().join("steps"))
-        .expect("no steps")
-        .map(|entry| entry.expect("no step").file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    assert_eq!(names.len(), 10, "{names:?}");
-    let here = std::env::current_exe().expect("no path of this test");
-    let folder = here.ancestors().nth(2).expect("not in target/debug/deps").to_path_buf();
-    let programs: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
-    if !programs.iter().all(|program| program.is_file()) {
-        let mut build = Command::new(env!("CARGO"));
-        build
-            .arg("build")
-            .args(names.iter().flat_map(|name| ["-p", name]))
-            .current_dir(repository());
-        assert!(build.status().expect("cannot run cargo").success(), "the steps cannot be built");
-    }
-    programs
-}
+use steps::Step;
+use steps::Steps;
+use steps::repository;
 
 /// What all checks say of one program: the letters of a column of the table.
 fn column(program: &Path) -> Vec<Verdict> {
@@ -45,7 +23,8 @@ fn column(program: &Path) -> Vec<Verdict> {
 
 #[test]
 fn every_check_fails_before_its_step_and_passes_from_it_on() {
-    let programs = programs();
+    let steps = Steps::find(repository()).unwrap();
+    let programs = steps.programs(Step::all()).unwrap();
     let half = |odd: usize| {
         let programs = &programs;
         move || {

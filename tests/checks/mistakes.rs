@@ -6,10 +6,7 @@
 
 use std::env;
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
@@ -17,7 +14,11 @@ use checks::Bench;
 use checks::Failure;
 use checks::Verdict;
 use checks::holding_at;
-use classroom::repository;
+use steps::Change;
+use steps::Step;
+use steps::Steps;
+use steps::Variant;
+use steps::repository;
 
 mod list;
 use list::MISTAKES;
@@ -35,19 +36,10 @@ pub struct Mistake {
     cause: &'static [&'static str],
 }
 
-fn source(step: u8) -> String {
-    let steps = fs::read_dir(repository().join("steps")).expect("no steps");
-    let prefix = format!("step{step:02}_");
-    let folder =
-        steps.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
-    fs::read_to_string(folder.expect("no such step").path().join("src/main.rs"))
-        .expect("no main.rs")
-}
-
 impl Mistake {
     /// The source with the mistake in it; or which line of the reference step is not there any more.
-    fn source(&self) -> Result<String, String> {
-        let mut text = source(self.step);
+    fn source(&self, steps: &Steps) -> Result<String, String> {
+        let mut text = steps.source(Step::new(self.step)).map_err(|err| format!("{err:#}"))?;
         for (from, to) in self.edits {
             if text.matches(from).count() != 1 {
                 return Err(format!(
@@ -59,50 +51,6 @@ impl Mistake {
         }
         Ok(text)
     }
-}
-
-/// One crate with a program per mistake, so that the dependencies are built once.
-fn build(mistakes: &[&Mistake]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mistakes");
-    _ = fs::remove_dir_all(folder.join("src"));
-    fs::create_dir_all(folder.join("src/bin")).expect("cannot make a folder");
-    let root = fs::read_to_string(repository().join("Cargo.toml")).expect("no Cargo.toml");
-    let step = fs::read_dir(repository().join("steps"))
-        .expect("no steps")
-        .flatten()
-        .map(|entry| entry.path())
-        .max();
-    let step =
-        fs::read_to_string(step.expect("no step").join("Cargo.toml")).expect("no Cargo.toml");
-    // The workspace's versions, the last step's dependencies; nothing to debug, so that it builds quickly.
-    let part = |text: &str, from: &str, to: &str| {
-        let start = text.find(from).unwrap_or_else(|| panic!("no {from}"));
-        let end = text[start..].find(to).map_or(text.len(), |end| start + end);
-        text[start..end].to_string()
-    };
-    let versions = part(&root, "[workspace.dependencies]", "\n[workspace.lints");
-    let versions: String = versions
-        .lines()
-        .filter(|line| !line.contains("path ="))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let manifest = format!(
-        "[package]\nname = \"mistakes\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [profile.dev]\ndebug = false\n\n{versions}\n{}",
-        part(&step, "[dependencies]", "[dev-dependencies]")
-    );
-    fs::write(folder.join("Cargo.toml"), manifest).expect("cannot write");
-    fs::copy(repository().join("Cargo.lock"), folder.join("Cargo.lock")).expect("no Cargo.lock");
-    for mistake in mistakes {
-        let source = mistake.source().expect("it has been looked at before");
-        fs::write(folder.join(format!("src/bin/{}.rs", mistake.name)), source)
-            .expect("cannot write");
-    }
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--offline", "--bins"]).current_dir(&folder);
-    cargo.env("CARGO_TARGET_DIR", folder.join("target")).env("RUSTFLAGS", "-Awarnings");
-    assert!(cargo.status().expect("cannot run cargo").success(), "the mistakes do not compile");
-    folder.join("target/debug")
 }
 
 /// The first check that fails.
@@ -126,16 +74,29 @@ fn every_mistake_is_found_and_named() {
     let mistakes: Vec<&Mistake> =
         MISTAKES.iter().filter(|mistake| mistake.name.contains(&wanted)).collect();
     assert!(mistakes.len() >= 25 || !wanted.is_empty());
-    let stale: Vec<String> = mistakes.iter().filter_map(|mistake| mistake.source().err()).collect();
+    let steps = Steps::find(repository()).unwrap();
+    let (mut variants, mut stale) = (Vec::new(), Vec::new());
+    for mistake in &mistakes {
+        match mistake.source(&steps) {
+            Ok(main) => variants.push(Variant {
+                package: mistake.name.to_string(),
+                step: Step::new(mistake.step),
+                change: Change::Main(main),
+            }),
+            Err(why) => stale.push(why),
+        }
+    }
     assert!(stale.is_empty(), "{stale:#?}");
-    let programs = build(&mistakes);
+    let programs = steps.variants("mistakes", &variants).unwrap().programs;
 
-    let queue = Mutex::new(mistakes.iter());
+    let queue = Mutex::new(mistakes.iter().zip(programs));
     let wrong = Mutex::new(String::new());
     let work = || {
         loop {
-            let Some(mistake) = queue.lock().expect("a thread panicked").next() else { return };
-            let found = first_failure(&programs.join(mistake.name), mistake.step);
+            let Some((mistake, program)) = queue.lock().expect("a thread panicked").next() else {
+                return;
+            };
+            let found = first_failure(&program, mistake.step);
             let report = match &found {
                 Ok((check, failure)) => {
                     format!("{check}\n    got: {}\n    cause: {}", failure.got, failure.cause)

@@ -4,107 +4,40 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
-use classroom::{Cgroups, Host, Session, Setup, output, repository, require, until};
+use classroom::{Cgroups, Host, Session, Setup, require, until};
+use steps::{Change, Step, Steps, Variant, repository};
 
 /// The programs, by the names of their patches: the solution, and the step that it changes.
 type Programs = BTreeMap<String, (PathBuf, PathBuf)>;
 
-/// Builds all solutions, in one workspace under target/, at the first call.
+/// Builds them at the first call.
 fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(build)
 }
 
 fn build() -> Programs {
-    let workspace = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exercises");
-    _ = fs::remove_dir_all(workspace.join("members"));
-    fs::create_dir_all(&workspace).expect("cannot make the workspace of the solutions");
-    let manifest = read(&repository().join("Cargo.toml"));
-    let shared = manifest.find("[workspace.package]").expect("Cargo.toml has [workspace.package]");
-    let manifest = format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [\"members/*/steps/*\"]\n\n{}",
-        &manifest[shared..]
-    );
-    write(&workspace.join("Cargo.toml"), &manifest);
-    write(&workspace.join("Cargo.lock"), &read(&repository().join("Cargo.lock")));
-
-    let mut names = Vec::new();
-    for step in sorted(&repository().join("steps")) {
-        copy_step(&step, &workspace.join("members/steps"), &file_name(&step));
-    }
-    for patch in sorted(&repository().join("exercises")) {
-        let name = file_name(&patch).strip_suffix(".patch").expect("a patch").to_string();
-        let number = format!("step{}_", &name[..2]);
-        let step = sorted(&repository().join("steps"))
-            .into_iter()
-            .find(|step| file_name(step).starts_with(&number))
-            .unwrap_or_else(|| panic!("{patch:?} is for no step"));
-        let member = workspace.join("members").join(&name);
-        copy_step(&step, &member, &format!("exercise-{name}"));
-        let mut apply = Command::new("git");
-        apply.arg("apply").arg(&patch).current_dir(&member);
-        // Not as a part of the repository that this is in: git would look for the files there.
-        apply.env("GIT_CEILING_DIRECTORIES", member.parent().expect("it has a parent"));
-        let applied = output(&mut apply);
-        assert_eq!(
-            applied.status,
-            0,
-            "exercises/{name}.patch does not fit {} any more: make it again (exercises/README.md)\n{}",
-            file_name(&step),
-            applied.stderr
-        );
-        names.push((name, file_name(&step)));
-    }
-
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace"]).current_dir(&workspace);
-    cargo.env("CARGO_TARGET_DIR", workspace.join("target")).env("RUSTFLAGS", "-D warnings");
-    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0"); // half the time
-    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let status = cargo.status().expect("cannot run cargo");
-    assert!(status.success(), "a solution in exercises/ does not build: see above");
-    let binary = |name: String| workspace.join("target/debug").join(name);
-    let programs = |(name, step)| {
-        let programs = (binary(format!("exercise-{name}")), binary(step));
-        (name, programs)
+    let steps = Steps::find(repository()).expect("the repository has steps");
+    let entries = fs::read_dir(repository().join("exercises")).expect("there are exercises");
+    let mut patches: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    let name = |patch: &Path| patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let step = |patch: &Path| name(patch)[..2].parse::<Step>().expect("NN-NAME.patch");
+    let variant = |patch| {
+        let (package, step) = (format!("exercise-{}", name(patch)), step(patch));
+        Variant { package, step, change: Change::Patch(patch) }
     };
-    names.into_iter().map(programs).collect()
-}
-
-/// Copies a step, without its tests: they are for the step as it is. The package gets a new name.
-fn copy_step(step: &Path, to: &Path, name: &str) {
-    let old = file_name(step);
-    let to = to.join("steps").join(&old);
-    fs::create_dir_all(to.join("src")).expect("cannot make the folder of a solution");
-    write(&to.join("src/main.rs"), &read(&step.join("src/main.rs")));
-    let manifest = read(&step.join("Cargo.toml"));
-    let (manifest, _tests) = manifest.split_once("\n[dev-dependencies]").expect("tests come last");
-    let manifest =
-        manifest.replacen(&format!("name = \"{old}\""), &format!("name = \"{name}\""), 1);
-    write(&to.join("Cargo.toml"), &format!("{manifest}\n"));
-}
-
-fn sorted(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap_or_else(|err| panic!("cannot read {dir:?}: {err}"));
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.retain(|path| path.is_dir() || path.extension().is_some_and(|patch| patch == "patch"));
-    paths.sort();
-    paths
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|err| panic!("cannot read {path:?}: {err}"))
-}
-
-fn write(path: &Path, text: &str) {
-    fs::write(path, text).unwrap_or_else(|err| panic!("cannot write {path:?}: {err}"));
+    let variants: Vec<Variant> = patches.iter().map(|patch| variant(patch)).collect();
+    let built = steps.variants("exercises", &variants).unwrap_or_else(|err| panic!("{err:#}"));
+    assert_eq!(built.warnings, "", "a solution in exercises/ does not build without warnings");
+    let plain = steps.programs(steps.all()).unwrap_or_else(|err| panic!("{err:#}"));
+    let pairs = patches.iter().zip(built.programs);
+    let pair = |(patch, solution): (&PathBuf, PathBuf)| {
+        (name(patch), (solution, plain[usize::from(step(patch).number()) - 1].clone()))
+    };
+    pairs.map(pair).collect()
 }
 
 /// The two hosts of an exercise: one with the solution on it, one with the step as it is. On both

@@ -51,6 +51,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 
+use steps::{Step, Steps, repository};
 use subjects::{Kind, Subject};
 
 #[derive(Parser)]
@@ -118,8 +119,7 @@ pub struct Machine {
 impl Machine {
     fn find() -> anyhow::Result<Self> {
         let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let root =
-            here.ancestors().nth(2).context("the package is not in the repository")?.to_path_buf();
+        let root = repository().to_path_buf();
         // target/release/deps/isolation-HASH
         let this = env::current_exe().context("cannot find this program")?;
         let target = this.ancestors().nth(3).context("not in a target directory")?.to_path_buf();
@@ -142,13 +142,8 @@ impl Machine {
 
     /// The names of the ten steps, in their order.
     fn steps(&self) -> anyhow::Result<Vec<String>> {
-        let dir = fs::read_dir(self.root.join("steps")).context("cannot read steps/")?;
-        let mut steps: Vec<_> =
-            dir.flatten().map(|step| step.file_name().to_string_lossy().into_owned()).collect();
-        steps.retain(|step| step.starts_with("step"));
-        steps.sort();
-        ensure!(steps.len() >= 10, "there are only {} steps", steps.len());
-        Ok(steps)
+        let steps = Steps::find(&self.root)?;
+        Step::all().map(|step| Ok(steps.name(step)?.to_string())).collect()
     }
 }
 

@@ -202,20 +202,18 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use steps::Step;
+    use steps::Steps;
+
     use super::*;
 
     /// The last hint shows lines of the reference step: there have to be some.
     #[test]
     fn the_last_hint_finds_its_lines() {
+        let steps = Steps::find(steps::repository()).unwrap();
         let mut missing = Vec::new();
         for check in CHECKS.into_iter().flatten() {
-            let steps = std::fs::read_dir(classroom::repository().join("steps")).expect("no steps");
-            let prefix = format!("step{:02}_", check.from);
-            let step = steps
-                .flatten()
-                .find(|step| step.file_name().to_string_lossy().starts_with(&prefix));
-            let source = std::fs::read_to_string(step.expect("no step").path().join("src/main.rs"))
-                .expect("no source");
+            let source = steps.source(Step::new(check.from)).unwrap();
             for pattern in check.lines {
                 if !source.contains(pattern) {
                     missing.push(format!(

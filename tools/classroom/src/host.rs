@@ -11,13 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use steps::repository;
+
 use crate::need::{Missing, is_root};
 use crate::session::{Output, Session, output};
-
-/// Where the repository lies.
-pub fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
 
 /// The root file system: `$ROOTFS` (relative to the repository), or `rootfs/` there, which
 /// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.

@@ -31,9 +31,11 @@ pub mod normal;
 pub mod session;
 
 pub use cgroup::Cgroups;
-pub use host::{Host, Setup, repository, rootfs};
+pub use host::{Host, Setup, rootfs};
+
 pub use need::Missing;
 pub use session::{Output, Session, output, until};
+pub use steps::repository;
 
 /// Writes an executable file, and the folders that it is in.
 ///

@@ -6,25 +6,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use steps::Steps;
+use steps::git;
+
 use crate::Problem;
 use crate::Report;
 use crate::Task;
 use crate::document::Document;
 use crate::document::Kind;
-use crate::quote;
-use crate::steps::Steps;
 
 /// Makes all checks.
 ///
 /// # Errors
 /// If git cannot be run.
-pub fn all(
-    task: &Task,
-    steps: &Steps,
-    document: &Document,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    every_hunk(steps, document, &mut report.problems)?;
+pub fn all(task: &Task, document: &Document, report: &mut Report) -> anyhow::Result<()> {
+    every_hunk(&task.steps, document, &mut report.problems)?;
     links(task, document, &mut report.problems);
     man_pages(document, report);
     Ok(())
@@ -36,8 +32,8 @@ fn every_hunk(
     document: &Document,
     problems: &mut Vec<Problem>,
 ) -> anyhow::Result<()> {
-    for step in steps.numbers().filter(|step| *step > 1) {
-        let count = quote::hunks(steps, step)?.len();
+    for step in steps.all().filter(|step| step.before().is_some()) {
+        let count = steps.hunks(step)?.len();
         let mut shown = vec![0; count];
         for block in &document.blocks {
             match &block.kind {
@@ -61,15 +57,15 @@ fn every_hunk(
         let (missing, twice) = (which(|times| times == 0), which(|times| times > 1));
         if shown.iter().all(|times| *times == 0) {
             wrong(format!(
-                "what step {step:02} changes is not shown: write <!-- diff {step:02} --> and <!-- end --> into its chapter"
+                "what step {step} changes is not shown: write <!-- diff {step} --> and <!-- end --> into its chapter"
             ));
         } else if !missing.is_empty() {
             wrong(format!(
-                "a part of what step {step:02} changes is not shown: <!-- diff {step:02} hunks {missing} -->"
+                "a part of what step {step} changes is not shown: <!-- diff {step} hunks {missing} -->"
             ));
         }
         if !twice.is_empty() {
-            wrong(format!("a part of what step {step:02} changes is shown twice: hunks {twice}"));
+            wrong(format!("a part of what step {step} changes is shown twice: hunks {twice}"));
         }
     }
     Ok(())
@@ -147,7 +143,7 @@ fn links(task: &Task, document: &Document, problems: &mut Vec<Problem>) {
                 continue;
             }
             let folder = task.file.parent().unwrap_or(Path::new(""));
-            let path = task.root.join(folder).join(file);
+            let path = task.steps.root().join(folder).join(file);
             if !path.exists() {
                 wrong(at, format!("the link to {file} leads nowhere: there is no such file"));
             } else if let (Some(anchor), Ok(text)) = (anchor, fs::read_to_string(&path)) {
@@ -184,8 +180,8 @@ fn like(anchor: Option<&str>, anchors: &BTreeSet<String>) -> String {
 /// Where other files of the repository send their readers: `workshop.md#anchor`.
 fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     let name = task.file.file_name().unwrap_or_default().to_string_lossy();
-    let mut grep = quote::git();
-    grep.current_dir(&task.root);
+    let mut grep = git();
+    grep.current_dir(task.steps.root());
     grep.args(["grep", "--untracked", "-IoE", "--full-name", "-e"]);
     let grep = grep.arg(format!("{}#[a-z0-9_-]+", regex::escape(&name)));
     let grep = grep.args(["--", ":!tools/guide"]).arg(format!(":!{name}"));

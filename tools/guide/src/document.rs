@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use anyhow::Context;
+use anyhow::anyhow;
 use anyhow::bail;
 use anyhow::ensure;
+
+use steps::Step;
 
 use crate::Problem;
 
@@ -63,28 +66,28 @@ pub enum Kind {
     /// The difference that a step makes, or some hunks of it, from 1.
     Diff {
         /// The later step.
-        step: u32,
+        step: Step,
         /// All of them, if this is none.
         hunks: Option<Vec<usize>>,
     },
     /// A part of a step's source.
     Code {
         /// The step.
-        step: u32,
+        step: Step,
         /// A function, struct …; all of it, if this is none.
         item: Option<String>,
     },
     /// The solution of an exercise.
     Solution {
         /// The step it starts from.
-        step: u32,
+        step: Step,
         /// Its name.
         name: String,
     },
     /// A session on the classroom host.
     Session {
         /// The step it is about.
-        step: u32,
+        step: Step,
         /// The words after the step's number.
         words: Vec<String>,
     },
@@ -100,9 +103,9 @@ impl Kind {
         let mut parts = words.split_whitespace();
         let kind = parts.next().unwrap_or_default();
         let rest: Vec<&str> = parts.collect();
-        let step = || -> anyhow::Result<u32> {
+        let step = || -> anyhow::Result<Step> {
             let word = *rest.first().context("the number of the step is missing")?;
-            word.parse().ok().with_context(|| format!("{word:?} is not the number of a step"))
+            word.parse().map_err(|err| anyhow!("there is no step {word}: {err}"))
         };
         let kind = match kind {
             "diff" => {
@@ -110,7 +113,7 @@ impl Kind {
                 let hunks = match rest[1..] {
                     [] => None,
                     ["hunk" | "hunks", list] => Some(numbers(list)?),
-                    _ => bail!("expected `diff {step:02}` or, say, `diff {step:02} hunks 1-3,5`"),
+                    _ => bail!("expected `diff {step}` or, say, `diff {step} hunks 1-3,5`"),
                 };
                 Kind::Diff { step, hunks }
             }

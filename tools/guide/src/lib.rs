@@ -28,13 +28,11 @@ macro_rules! regex {
     }};
 }
 
-pub mod built;
 pub mod check;
 pub mod document;
 pub mod normal;
 pub mod quote;
 pub mod session;
-pub mod steps;
 
 use std::fmt;
 use std::fs;
@@ -51,19 +49,18 @@ use std::time::Duration;
 use anyhow::Context;
 use anyhow::anyhow;
 use anyhow::ensure;
+use steps::Steps;
 
-use built::Built;
 use document::Block;
 use document::Document;
 use document::Kind;
 use session::Stage;
-use steps::Steps;
 
 /// What to do, with which guide.
 pub struct Task {
-    /// The repository's folder.
-    pub root: PathBuf,
-    /// The guide, relative to it.
+    /// The repository's steps.
+    pub steps: Steps,
+    /// The guide, relative to the repository.
     pub file: PathBuf,
     /// Whether to compare only, and write nothing.
     pub check: bool,
@@ -71,8 +68,6 @@ pub struct Task {
     pub chapter: Option<u32>,
     /// Only the blocks whose marker has these words in it, and nothing but blocks: neither hunks nor links nor man pages.
     pub block: Option<String>,
-    /// A folder with the programs that sessions run; without it, cargo builds them.
-    pub built: Option<PathBuf>,
     /// How long a command of a session may take to come back to a prompt.
     pub patience: Duration,
 }
@@ -132,11 +127,9 @@ pub enum Text {
 /// If the guide or the steps cannot be read, or the guide cannot be written. What is wrong *in* the guide is in the
 /// report.
 pub fn run(task: &Task) -> anyhow::Result<Report> {
-    let path = task.root.join(&task.file);
+    let path = task.steps.root().join(&task.file);
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let steps = Steps::find(&task.root)?;
-    let built = task.built.clone().map_or_else(Built::default, Built::here);
     let mut report = Report::default();
     let document = Document::parse(&text, &mut report.problems);
     if !report.problems.is_empty() {
@@ -150,7 +143,7 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
     let blocks: Vec<&Block> = document.blocks.iter().filter(wanted).collect();
     report.blocks = blocks.len();
     ensure!(task.block.is_none() || !blocks.is_empty(), "no block's marker has these words");
-    let texts = all(&blocks, |block| generate(task, &steps, &built, &document, block));
+    let texts = all(&blocks, |block| generate(task, &document, block));
     // From the end, so that the places of the others stay what they are.
     for (block, text) in blocks.iter().zip(texts).rev() {
         let old = &document.lines[block.body.clone()];
@@ -180,7 +173,7 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         return Ok(report);
     }
     let document = Document::parse(&lines.join("\n"), &mut report.problems);
-    check::all(task, &steps, &document, &mut report)?;
+    check::all(task, &document, &mut report)?;
     Ok(report)
 }
 
@@ -188,10 +181,10 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
 ///
 /// # Errors
 /// If there is no such exercise, its patch does not apply, or the result does not compile.
-pub fn solution(root: &Path, exercise: &str) -> anyhow::Result<PathBuf> {
+pub fn solution(steps: &Steps, exercise: &str) -> anyhow::Result<PathBuf> {
     let (step, name) = exercise.split_once('-').context("an exercise is called NN-NAME")?;
-    let step = step.parse().context("an exercise is called NN-NAME")?;
-    Built::default().solution(root, &Steps::find(root)?, step, name)
+    let step = step.parse().map_err(|err| anyhow!("an exercise is called NN-NAME: {err}"))?;
+    steps.solved(step, name)
 }
 
 /// How many blocks are generated at the same time: sessions mostly wait.
@@ -221,21 +214,16 @@ fn all(
     texts.into_iter().map(|(_, text)| text).collect()
 }
 
-fn generate(
-    task: &Task,
-    steps: &Steps,
-    built: &Built,
-    document: &Document,
-    block: &Block,
-) -> anyhow::Result<Text> {
+fn generate(task: &Task, document: &Document, block: &Block) -> anyhow::Result<Text> {
+    let steps = &task.steps;
     let lines = match &block.kind {
         Kind::Diff { step, hunks } => quote::diff(steps, *step, hunks.as_deref())?,
         Kind::Code { step, item } => quote::code(steps, *step, item.as_deref())?,
-        Kind::Solution { step, name } => quote::solution(&task.root, steps, *step, name)?,
+        Kind::Solution { step, name } => quote::solution(steps, *step, name)?,
         Kind::Table => quote::table(steps)?,
         Kind::Schedule => quote::schedule(document)?,
         Kind::Session { step, words } => {
-            let stage = Stage { root: &task.root, steps, built, patience: task.patience };
+            let stage = Stage { steps, patience: task.patience };
             return stage.play(*step, words, &document.lines[block.body.clone()]);
         }
     };

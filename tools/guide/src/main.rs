@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use steps::Steps;
 
 /// Writes what the guide quotes (diffs, code, terminal sessions, tables) anew, and checks its links and man pages.
 ///
@@ -20,9 +21,6 @@ struct Cli {
     /// Only the blocks whose marker has these words, such as 'session 10 cgroups'
     #[arg(long, value_name = "WORDS")]
     block: Option<String>,
-    /// Take the programs for sessions from this folder, instead of building them
-    #[arg(long, value_name = "DIR")]
-    built: Option<PathBuf>,
     /// Only build the solution of this exercise, such as 10-exec, and print where the program is
     #[arg(long, value_name = "NN-NAME")]
     solution: Option<String>,
@@ -33,40 +31,27 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let here = std::env::current_dir().unwrap_or_default();
-    let Some(root) = here.ancestors().find(|folder| folder.join("steps").is_dir()) else {
-        eprintln!("guide: {} is not inside the workshop's repository", here.display());
-        return ExitCode::from(2);
-    };
-    let root = root.to_path_buf();
+    run(cli).unwrap_or_else(|err| {
+        eprintln!("guide: {err:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let steps = Steps::around(&std::env::current_dir()?)?;
     if let Some(exercise) = cli.solution {
-        return match guide::solution(&root, &exercise) {
-            Ok(program) => {
-                println!("{}", program.display());
-                ExitCode::SUCCESS
-            }
-            Err(err) => {
-                eprintln!("guide: {err:#}");
-                ExitCode::from(2)
-            }
-        };
+        println!("{}", guide::solution(&steps, &exercise)?.display());
+        return Ok(ExitCode::SUCCESS);
     }
     let task = guide::Task {
-        root,
+        steps,
         file: cli.file,
         check: cli.check,
         chapter: cli.chapter,
         block: cli.block,
-        built: cli.built,
         patience: guide::PATIENCE,
     };
-    let report = match guide::run(&task) {
-        Ok(report) => report,
-        Err(err) => {
-            eprintln!("guide: {err:#}");
-            return ExitCode::from(2);
-        }
-    };
+    let report = guide::run(&task)?;
     let file = task.file.display();
     for name in &report.written {
         eprintln!("{file}: wrote {name}");
@@ -80,5 +65,7 @@ fn main() -> ExitCode {
     }
     let (problems, skipped) = (report.problems.len(), report.skipped.len());
     eprintln!("{file}: {} blocks, {problems} problems, {skipped} skipped", report.blocks);
-    ExitCode::from(u8::from(problems > 0 || (strict && report.skipped.iter().any(|one| one.grave))))
+    Ok(ExitCode::from(u8::from(
+        problems > 0 || (strict && report.skipped.iter().any(|one| one.grave)),
+    )))
 }

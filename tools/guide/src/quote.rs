@@ -1,16 +1,14 @@
 //! What is quoted from the steps: differences, items, solutions; and the two tables.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::Context;
 use anyhow::bail;
 use anyhow::ensure;
 use regex::Regex;
+use steps::Step;
+use steps::Steps;
+use steps::git;
 
 use crate::document::Document;
-use crate::steps::Steps;
 
 /// `lines` as a fenced block, with a fence that none of them closes.
 pub fn fence(language: &str, lines: &[String]) -> Vec<String> {
@@ -23,55 +21,18 @@ pub fn fence(language: &str, lines: &[String]) -> Vec<String> {
     block
 }
 
-/// git, whatever the configuration of who runs this.
-pub fn git() -> Command {
-    let mut git = Command::new("git");
-    git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"]
-    {
-        git.env_remove(name);
-    }
-    git
-}
-
-/// The hunks of the difference that a step makes to `main.rs`; step 01 makes it to nothing.
-///
-/// # Errors
-/// If there is no such step, or git cannot be run.
-pub fn hunks(steps: &Steps, step: u32) -> anyhow::Result<Vec<Vec<String>>> {
-    let new = steps.main(step)?;
-    let old = if step > 1 { steps.main(step - 1)? } else { "/dev/null".into() };
-    let mut git = git();
-    git.args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--no-textconv"]);
-    git.args(["--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0", "--"]);
-    let output = git.arg(&old).arg(&new).output().context("cannot run git")?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(matches!(output.status.code(), Some(0 | 1)), "git diff failed: {}", error.trim());
-    let text = String::from_utf8(output.stdout).context("the difference is no text")?;
-    let mut hunks: Vec<Vec<String>> = Vec::new();
-    for line in text.lines() {
-        if line.starts_with("@@") {
-            hunks.push(Vec::new());
-        }
-        if let Some(hunk) = hunks.last_mut() {
-            hunk.push(line.to_string());
-        }
-    }
-    Ok(hunks)
-}
-
 /// A `diff` block: some hunks, or all.
 ///
 /// # Errors
-/// As [`hunks`], or if there is no such hunk.
-pub fn diff(steps: &Steps, step: u32, wanted: Option<&[usize]>) -> anyhow::Result<Vec<String>> {
-    let hunks = hunks(steps, step)?;
-    ensure!(!hunks.is_empty(), "step {step:02} changes nothing");
+/// As [`Steps::hunks`], or if there is no such hunk.
+pub fn diff(steps: &Steps, step: Step, wanted: Option<&[usize]>) -> anyhow::Result<Vec<String>> {
+    let hunks = steps.hunks(step)?;
+    ensure!(!hunks.is_empty(), "step {step} changes nothing");
     let all: Vec<usize> = (1..=hunks.len()).collect();
     let mut lines = Vec::new();
     for &number in wanted.unwrap_or(&all) {
         let hunk = hunks.get(number - 1).with_context(|| {
-            format!("step {step:02} has {} hunks, and no hunk {number}", hunks.len())
+            format!("step {step} has {} hunks, and no hunk {number}", hunks.len())
         })?;
         lines.extend_from_slice(hunk);
     }
@@ -82,8 +43,8 @@ pub fn diff(steps: &Steps, step: u32, wanted: Option<&[usize]>) -> anyhow::Resul
 ///
 /// # Errors
 /// If there is no such step or item.
-pub fn code(steps: &Steps, step: u32, item: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let text = steps.text(step)?;
+pub fn code(steps: &Steps, step: Step, item: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let text = steps.source(step)?;
     let lines: Vec<String> = text.lines().map(str::to_string).collect();
     let lines = match item {
         Some(item) => find_item(&lines, item)
@@ -112,33 +73,27 @@ fn find_item<'a>(lines: &'a [String], name: &str) -> Option<&'a [String]> {
     Some(&lines[first..=at + length])
 }
 
-/// The patch of a solution.
-pub fn patch(root: &Path, step: u32, name: &str) -> std::path::PathBuf {
-    root.join("exercises").join(format!("{step:02}-{name}.patch"))
-}
-
 /// A `solution` block: a patch without the lines that only tools read.
 ///
 /// # Errors
 /// If there is no such patch, or it does not apply to the step.
-pub fn solution(root: &Path, steps: &Steps, step: u32, name: &str) -> anyhow::Result<Vec<String>> {
-    let patch = patch(root, step, name);
-    let text = fs::read_to_string(&patch)
-        .with_context(|| format!("cannot read exercises/{step:02}-{name}.patch"))?;
-    let folder = format!("steps/{}/", steps.name(step)?);
+pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<String>> {
+    let patch = steps.solution(step, name);
+    let text = steps.read(&patch)?;
+    let folder = format!("{}/", steps.folder(step)?.display());
     let mut files = Vec::new();
     for line in text.lines() {
         if let Some(file) = line.strip_prefix("+++ b/") {
             ensure!(
-                file.starts_with(&folder) || file == "Cargo.toml",
-                "exercises/{step:02}-{name}.patch changes {file}, and may change only what is in {folder}, and Cargo.toml"
+                file.starts_with(&folder),
+                "exercises/{step}-{name}.patch changes {file}, and may change only what is in {folder}"
             );
             files.push(file.to_string());
         }
     }
     ensure!(
         !files.is_empty(),
-        "exercises/{step:02}-{name}.patch changes no file (make it with git diff)"
+        "exercises/{step}-{name}.patch changes no file (make it with git diff)"
     );
     let mut lines: Vec<String> = Vec::new();
     let mut inside = false;
@@ -155,11 +110,12 @@ pub fn solution(root: &Path, steps: &Steps, step: u32, name: &str) -> anyhow::Re
         }
     }
     let mut git = git();
-    let applies = git.current_dir(root).args(["apply", "--check", "--"]).arg(&patch).output();
+    let applies =
+        git.current_dir(steps.root()).args(["apply", "--check", "--"]).arg(&patch).output();
     let applies = applies.context("cannot run git")?;
     if !applies.status.success() {
         bail!(
-            "exercises/{step:02}-{name}.patch does not apply to {folder} any more: change the step by hand so that \
+            "exercises/{step}-{name}.patch does not apply to {folder} any more: change the step by hand so that \
              it solves the exercise, write the patch anew with git diff, and undo the change.\n{}",
             String::from_utf8_lossy(&applies.stderr).trim()
         );
@@ -176,24 +132,15 @@ pub fn table(steps: &Steps) -> anyhow::Result<Vec<String>> {
         "| step | what it adds | lines of `main.rs` | change |".to_string(),
         "|---|---|--:|--:|".to_string(),
     ];
-    for step in steps.numbers() {
+    for step in steps.all() {
         let name = steps.name(step)?;
-        let text = steps.text(step)?;
-        // `//! Step 05: a root directory of its own. A root directory is just a directory.`
-        let about = text.lines().next().and_then(|line| line.strip_prefix("//! Step "));
-        let about = about.and_then(|line| line.split_once(": ")).map(|(_, about)| about);
-        let about = about.with_context(|| {
-            format!("{name}: main.rs does not begin with `//! Step {step:02}: …`")
-        })?;
-        let count = |sign| {
-            let hunks = hunks(steps, step)?;
-            anyhow::Ok(hunks.iter().flatten().filter(|line| line.starts_with(sign)).count())
-        };
+        let (about, hunks) = (steps.about(step)?, steps.hunks(step)?);
+        let count = |sign| hunks.iter().flatten().filter(|line| line.starts_with(sign)).count();
         lines.push(format!(
             "| [`{name}`](steps/{name}/src/main.rs) | {about} | {} | +{} −{} |",
-            text.lines().count(),
-            count('+')?,
-            count('-')?
+            steps.source(step)?.lines().count(),
+            count('+'),
+            count('-')
         ));
     }
     Ok(lines)

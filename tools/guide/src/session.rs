@@ -41,14 +41,14 @@ use classroom::Host;
 use classroom::Session;
 use classroom::Setup;
 use regex::Regex;
+use steps::Step;
+use steps::Steps;
 
 use crate::Text;
-use crate::built::Built;
 use crate::normal::Normal;
 use crate::normal::plain;
 use crate::normal::without_flood;
 use crate::quote::fence;
-use crate::steps::Steps;
 
 /// How long a host may stay busy (a loop that never sleeps) before we go on all the same.
 const BUSY: Duration = Duration::from_secs(2);
@@ -310,9 +310,7 @@ fn busy(host: &Host) -> Option<Vec<(u32, String)>> {
 
 /// Where sessions run, and what they need.
 pub struct Stage<'a> {
-    pub root: &'a Path,
     pub steps: &'a Steps,
-    pub built: &'a Built,
     pub patience: Duration,
 }
 
@@ -321,9 +319,9 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// If it cannot be run as it stands: what has to be changed in the guide.
-    pub fn play(&self, step: u32, words: &[String], body: &[String]) -> anyhow::Result<Text> {
+    pub fn play(&self, step: Step, words: &[String], body: &[String]) -> anyhow::Result<Text> {
         let words = Words::parse(words)?;
-        let name = self.steps.name(step)?;
+        let name = self.steps.name(step)?.to_string();
         let lines = parse(body)?;
         if let Some(missing) = self.missing(step, &words)? {
             return Ok(missing);
@@ -331,19 +329,18 @@ impl Stage<'_> {
         // The programs that it names.
         let mut programs = BTreeMap::new();
         let typed = body.join("\n");
-        for number in self.steps.numbers() {
-            let other = self.steps.name(number)?;
-            if other == name || typed.contains(&other) {
-                programs.insert(other.clone(), self.built.step(&other)?);
+        for step in self.steps.all() {
+            let other = self.steps.name(step)?;
+            if other == name || typed.contains(other) {
+                programs.insert(other.to_string(), self.steps.program(step)?);
             }
         }
         if let Some(solution) = &words.solution {
-            let program = self.built.solution(self.root, self.steps, step, solution)?;
-            programs.insert(name.clone(), program);
+            programs.insert(name.clone(), self.steps.solved(step, solution)?);
         }
         programs.insert("my-container".to_string(), programs[&name].clone());
         let setup = Setup::new(&programs[&name]);
-        let setup = if step < 5 { setup.without_rootfs() } else { setup };
+        let setup = if step.number() < 5 { setup.without_rootfs() } else { setup };
         let host = match setup.start() {
             Ok(host) => host,
             Err(missing) => return Ok(Text::Keep { why: missing.to_string(), grave: true }),
@@ -353,7 +350,7 @@ impl Stage<'_> {
             Ok(cgroups) => cgroups,
             Err(missing) => return Ok(Text::Keep { why: missing.to_string(), grave: true }),
         };
-        furnish(self.root, &host, &programs, &words)?;
+        furnish(self.steps.root(), &host, &programs, &words)?;
         let played = play(&host, &lines, &words, self.patience);
         drop(host);
         drop(cgroups); // they have to be empty
@@ -374,7 +371,7 @@ impl Stage<'_> {
     }
 
     /// Whether this machine lacks something.
-    fn missing(&self, step: u32, words: &Words) -> anyhow::Result<Option<Text>> {
+    fn missing(&self, step: Step, words: &Words) -> anyhow::Result<Option<Text>> {
         let keep = |why: &str, grave| Ok(Some(Text::Keep { why: why.to_string(), grave }));
         let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
             .is_ok_and(|list| list.contains("pids"));
@@ -397,7 +394,7 @@ impl Stage<'_> {
                 true,
             );
         }
-        if step >= 5 {
+        if step.number() >= 5 {
             let rootfs = match classroom::rootfs() {
                 Ok(rootfs) => rootfs,
                 Err(missing) => return keep(&missing.to_string(), true),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use guide::Report;
 use guide::Task;
+use steps::Steps;
 use tempfile::TempDir;
 
 const ONE: &str = "//! Step 01: one thing. And more.\n\nfn main() {\n    run();\n}\n\n/// Runs.\n#[must_use]\nfn run() -> u32 {\n    1\n}\n\nconst NAME: &str = \"x\";\n";
@@ -44,10 +45,9 @@ impl Repo {
     }
 
     fn run_block(&self, check: bool, block: Option<&str>) -> anyhow::Result<Report> {
-        let root = self.0.path().to_path_buf();
+        let root = self.0.path();
         guide::run(&Task {
-            built: Some(root.join("built")),
-            root,
+            steps: Steps::find(root)?.built_in(&root.join("built")),
             file: "guide.md".into(),
             check,
             chapter: None,
@@ -83,16 +83,13 @@ fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() {
             "<!-- diff 02 -->\n<!-- code 01 -->\n<!-- end -->\n",
             "line 4, chapter \"1. One\": `code 01` begins inside `diff 02` (line 3)",
         ),
-        (
-            "<!-- diff 99 -->\n<!-- end -->\n",
-            "there is no step 99: the steps are numbered 01 to 02",
-        ),
-        ("<!-- diff x -->\n<!-- end -->\n", "\"x\" is not the number of a step"),
+        ("<!-- diff 99 -->\n<!-- end -->\n", "there is no step 99: the steps are numbered 1 to 10"),
+        ("<!-- diff x -->\n<!-- end -->\n", "there is no step x: the steps are numbered"),
         ("<!-- diff -->\n<!-- end -->\n", "the number of the step is missing"),
         ("<!-- diff 02 hunks 9 -->\n<!-- end -->\n", "step 02 has 2 hunks, and no hunk 9"),
         ("<!-- diff 02 hunks 2-1 -->\n<!-- end -->\n", "\"2-1\" is not a list of hunks"),
         ("<!-- code 01 nothing -->\n<!-- end -->\n", "step01_one has no nothing"),
-        ("<!-- solution 01 x -->\n<!-- end -->\n", "cannot read exercises/01-x.patch"),
+        ("<!-- solution 01 x -->\n<!-- end -->\n", "exercises/01-x.patch: No such file"),
         (
             "<!-- session 01 now -->\n```console\n$ ls\n```\n<!-- end -->\n",
             "a session cannot be \"now\"",

@@ -4,8 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Mutex;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -14,6 +13,9 @@ use classroom::{Cgroups, Host, Output, Session, Setup, need, output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use steps::Step;
+use steps::Steps;
+use steps::repository;
 
 use crate::{Failure, Outcome, hold, not_applicable};
 
@@ -51,15 +53,11 @@ impl Runner {
             let program = program.ok_or_else(|| missing(format!("{name} is not installed")))?;
             return Ok(Runner { name: name.to_string(), kind, program });
         }
-        let steps = fs::read_dir(classroom::repository().join("steps"));
-        let steps = steps.map_err(|err| missing(format!("cannot read steps/: {err}")))?;
-        let mut names = steps.flatten().map(|entry| entry.file_name());
-        let prefix = name.parse().map_or(name.to_string(), |number: u8| format!("step{number:02}"));
-        let step = names.find(|step| step.to_string_lossy().starts_with(&prefix));
-        let step = step.ok_or_else(|| missing(format!("there is no runner {name:?}")))?;
-        let name = step.to_string_lossy().into_owned();
-        let number = name[4..6].parse().map_err(|_| missing(format!("{name} has no number")))?;
-        Ok(Runner { program: build(&name)?, name, kind: Kind::Step(number) })
+        let step: Step =
+            name.parse().map_err(|_| missing(format!("there is no runner {name:?}")))?;
+        let program = STEPS.program(step).map_err(|err| missing(format!("{err:#}")))?;
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Runner { program, name, kind: Kind::Step(step.number()) })
     }
 
     /// The number of a step.
@@ -68,29 +66,9 @@ impl Runner {
     }
 }
 
-/// Builds a step with cargo, and says where the program is. (cargo builds the programs of a package
-/// for that package's tests only.) Where there is no cargo, `HOLD_PROGRAMS` is the folder with the steps.
-fn build(name: &str) -> Result<PathBuf, Failure> {
-    if let Some(folder) = std::env::var_os("HOLD_PROGRAMS") {
-        return Ok(Path::new(&folder).join(name));
-    }
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _lock = ONE_AT_A_TIME.lock();
-    let missing = |why| Failure::Missing(why, false);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(classroom::repository());
-    build.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--package", name]);
-    let built = build.output().map_err(|err| missing(format!("cannot run {build:?}: {err}")))?;
-    let messages = String::from_utf8_lossy(&built.stdout);
-    let program = messages.lines().rev().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message["executable"].as_str()?))
-    });
-    program.filter(|_| built.status.success()).ok_or_else(|| {
-        missing(format!("cannot build {name}: {}", String::from_utf8_lossy(&built.stderr)))
-    })
-}
+/// Those of the repository.
+static STEPS: LazyLock<Steps> =
+    LazyLock::new(|| Steps::find(repository()).expect("the repository has steps"));
 
 /// The options of one container.
 #[derive(Debug, Clone, Default)]

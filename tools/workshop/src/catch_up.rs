@@ -17,11 +17,10 @@ use crate::say;
 
 /// Puts step N into my-container.
 pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {
-    let source = read(&repo.root().join(repo.step(step)?).join("src/main.rs"))?;
-    let manifest = manifest(repo)?;
+    let source = repo.steps.source(step)?;
     let mine = repo.mine();
 
-    if let Some(same) = untouched(repo, &manifest) {
+    if let Some(same) = untouched(repo) {
         say::note(&format!("What you had was step {same} as it stands: nothing of yours to save."));
     } else {
         match save(&mine, step)? {
@@ -31,67 +30,30 @@ pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {
             None => say::note("There was nothing of yours to save."),
         }
     }
-    write(&mine.join("Cargo.toml"), &manifest)?;
+    write(&mine.join("Cargo.toml"), MANIFEST)?;
     write(&mine.join("src/main.rs"), &source)?;
     let next = format!("cargo workshop check {}", step.number());
     say::print(&format!("my-container is now step {step}. Next: {next}\n"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The manifest of my-container: that of the last step, which needs everything that the others need, with the tests of
-/// all ten; and without the workspace's lints, because a learner may well want to try `unsafe { clone(…) }`.
-pub fn manifest(repo: &Repo) -> anyhow::Result<String> {
-    let last = Step::all().last().context("there are no steps")?;
-    let name = repo.step_name(last)?;
-    let text = read(&repo.root().join(repo.step(last)?).join("Cargo.toml"))?;
-    let text = match text.split_once("[[test]]") {
-        Some((before, _)) => before,
-        None => &text,
-    };
-    let mut text = text.to_string();
-    for (from, to) in [
-        (&*format!("name = \"{name}\""), "name = \"my-container\""),
-        ("[lints]\nworkspace = true\n\n", ""),
-        ("[dev-dependencies]\n", "[dev-dependencies]\nchecks.workspace = true\n"),
-    ] {
-        text = text.replacen(from, to, 1);
-    }
-
-    let mut manifest = String::from(MANIFEST_HEAD);
-    manifest.push_str(text.trim_end());
-    manifest.push('\n');
-    for step in Step::all() {
-        let name = repo.step_name(step)?;
-        manifest.push_str(&format!(
-            "\n[[test]]\nname = \"{name}\"\npath = \"../tests/steps/{name}/main.rs\"\n"
-        ));
-    }
-    manifest.push_str("\n[[test]]\nname = \"checks\"\npath = \"../tests/checks/mine.rs\"\n");
-    Ok(manifest)
-}
-
-const MANIFEST_HEAD: &str = "\
-# Your own container. Everything that the ten steps use is listed here already: you need not touch this file.
-# (Another crate? Add it below [dependencies]. `cargo workshop catch-up` puts this file back, and saves yours.)
-
-";
+/// The manifest of my-container: what the last step needs, and so what all need; and without the workspace's lints, because
+/// a learner may well want to try `unsafe { clone(…) }`.
+const MANIFEST: &str = include_str!("my-container.toml");
 
 /// The step that my-container is, if it is just as catch-up made it. Whatever cannot be read is the learner's.
-fn untouched(repo: &Repo, manifest: &str) -> Option<Step> {
+fn untouched(repo: &Repo) -> Option<Step> {
     let mine = repo.mine();
     let expected = |folder: &str, name: &str| {
         let entries = belongings(&mine.join(folder)).ok()?;
         entries.iter().any(|entry| entry.ends_with(name)).then_some(entries.len())
     };
     let nothing_else = expected("", "src")? == 2 && expected("src", "main.rs")? == 1;
-    if !nothing_else || fs::read_to_string(mine.join("Cargo.toml")).ok()? != manifest {
+    if !nothing_else || fs::read_to_string(mine.join("Cargo.toml")).ok()? != MANIFEST {
         return None;
     }
     let main = fs::read_to_string(mine.join("src/main.rs")).ok()?;
-    Step::all().find(|step| {
-        let source = repo.step(*step).map(|step| repo.root().join(step).join("src/main.rs"));
-        source.is_ok_and(|source| fs::read_to_string(source).is_ok_and(|source| source == main))
-    })
+    repo.steps.all().find(|step| repo.steps.source(*step).is_ok_and(|source| source == main))
 }
 
 /// Copies everything in my-container to a new folder in my-container/saved. None if there is nothing.
@@ -151,10 +113,6 @@ fn new_folder(saved: &Path, step: Step) -> anyhow::Result<PathBuf> {
             }
         }
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Writes a file in one go: whoever interrupts this finds the old one or the new one, never half of it.

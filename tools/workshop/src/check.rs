@@ -349,14 +349,9 @@ fn hints(repo: &Repo, args: &Args, check: &Check) -> anyhow::Result<String> {
         text += &block(&format!("hint {number}"), hint, "");
     }
     if count == total {
-        let source =
-            Step::all().find(|step| step.number() == check.from).context("no such step")?;
-        let path = repo.step(source)?.join("src/main.rs");
+        let path = repo.steps.main(Step::new(check.from))?;
         text += &block(&format!("hint {total}"), &format!("The lines of {}:", path.display()), "");
-        text += &excerpt(
-            &fs::read_to_string(repo.root().join(&path)).context("cannot read the step")?,
-            check.lines,
-        );
+        text += &excerpt(&repo.steps.source(Step::new(check.from))?, check.lines);
     } else {
         text += &block("", &format!("({count} of {total}; for the next one: {again})"), DIM);
     }

@@ -24,13 +24,13 @@ pub fn steps(repo: &Repo, step: Step, other: Option<Step>, all: bool) -> anyhow:
         Some(other) => (Some(step.min(other)), step.max(other)),
         None => (step.before(), step),
     };
-    let part = if all { "" } else { "src/main.rs" };
+    let part = |step| if all { repo.steps.folder(step) } else { repo.steps.main(step) };
     let old = match old {
-        Some(old) => repo.step(old)?.join(part),
+        Some(old) => part(old)?,
         None if all => empty_folder(repo)?,
         None => PathBuf::from("/dev/null"),
     };
-    show(repo, &old, &repo.step(new)?.join(part))?;
+    show(repo, &old, &part(new)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,7 +48,7 @@ pub fn compare(repo: &Repo, step: Option<Step>) -> anyhow::Result<ExitCode> {
         Some(step) => step,
         None => closest(repo, &mine)?,
     };
-    let theirs = repo.step(step)?.join("src/main.rs");
+    let theirs = repo.steps.main(step)?;
     if fs::read(&mine).ok() == fs::read(repo.root().join(&theirs)).ok() {
         say::note(&format!("Your program is step {step}, to the letter."));
         return Ok(ExitCode::SUCCESS);
@@ -61,16 +61,11 @@ pub fn compare(repo: &Repo, step: Option<Step>) -> anyhow::Result<ExitCode> {
 
 /// The step that differs from this file in the fewest lines.
 fn closest(repo: &Repo, mine: &Path) -> anyhow::Result<Step> {
-    let mine = String::from_utf8_lossy(
-        &fs::read(mine).with_context(|| format!("cannot read {}", mine.display()))?,
-    )
-    .into_owned();
+    let mine = fs::read(mine).with_context(|| format!("cannot read {}", mine.display()))?;
+    let mine = String::from_utf8_lossy(&mine);
     let mut best = None;
-    for step in Step::all() {
-        let path = repo.root().join(repo.step(step)?).join("src/main.rs");
-        let theirs =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let distance = distance(&mine, &theirs);
+    for step in repo.steps.all() {
+        let distance = distance(&mine, &repo.steps.source(step)?);
         if best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, step));
         }
