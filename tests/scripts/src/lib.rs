@@ -21,7 +21,7 @@ pub fn repository() -> PathBuf {
 
 /// Writes an executable shell script.
 pub fn script(path: &Path, text: &str) {
-    classroom::executable(path, &format!("#!/bin/sh\n{text}\n"));
+    classroom::executable(path, &format!("#!/bin/sh\n{text}\n")).unwrap();
 }
 
 /// Makes `folder` a PATH with everything that the machine has, except the commands named.

@@ -5,17 +5,21 @@
 //! differently passes. Where an observation is not as it should be, further ones tell why: the cause of a [`Failure`]
 //! names the mistake, in terms of the system call.
 //!
-//! - [`CHECKS`] and [`holding_at`]: all the checks, and which of them hold at which step;
+//! - [`all`] and [`holding_at`]: all the checks, and which of them hold at which step;
 //! - [`Bench`]: runs checks on a program;
 //! - [`lab`]: what a check has at hand.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use classroom::Error;
+use classroom::repository;
+use classroom::root::is_root;
+use steps::Step;
+
 pub mod lab;
+pub mod mine;
 mod step01;
 mod step02;
 mod step03;
@@ -36,9 +40,9 @@ pub struct Check {
     /// What the program does if this check passes: "passes the exit status on".
     pub title: &'static str,
     /// The step that brings it.
-    pub from: u8,
+    pub from: Step,
     /// The last step at which it holds: 10, unless a later step changes the observation on purpose.
-    pub until: u8,
+    pub until: Step,
     /// Manual pages to read.
     pub man: &'static str,
     /// Hints, each one telling more than the one before.
@@ -46,8 +50,33 @@ pub struct Check {
     /// What to look for among the lines that the reference step adds: the last hint.
     pub lines: &'static [&'static str],
     /// Makes the observation.
-    pub observe: fn(&Lab) -> Result<(), Failure>,
+    pub observe: fn(&Lab) -> Result<()>,
 }
+
+/// A check of this step, with all else to be filled in.
+const fn since(step: u8) -> Check {
+    let observe = |_: &Lab| Ok(());
+    let (from, until) = (Step::new(step), Step::new(steps::STEPS));
+    Check { name: "", title: "", from, until, man: "", hints: &[], lines: &[], observe }
+}
+
+/// Why a check has not passed.
+#[derive(Debug)]
+pub enum Stop {
+    /// The observation was made, and is not as it should be.
+    Wrong(Failure),
+    /// It could not be made.
+    Host(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(err: Error) -> Stop {
+        Stop::Host(err)
+    }
+}
+
+/// What comes of an observation.
+pub type Result<T, E = Stop> = std::result::Result<T, E>;
 
 /// An observation that was not as it should be.
 #[derive(Clone, Debug)]
@@ -59,17 +88,39 @@ pub struct Failure {
     /// What came of it.
     pub got: String,
     /// Why, probably.
-    pub cause: String,
+    pub cause: Cause,
+}
+
+/// Why an observation is not as it should be, probably.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// The mistake, in terms of the system call.
+    pub text: String,
+    /// Whether it is none: started by root, the program might pass.
+    pub needs_root: bool,
+}
+
+impl<T: Into<String>> From<T> for Cause {
+    fn from(text: T) -> Cause {
+        Cause { text: text.into(), needs_root: false }
+    }
+}
+
+impl Cause {
+    /// It may be that only root is missing.
+    pub fn needs_root(text: &str) -> Cause {
+        Cause { text: text.into(), needs_root: true }
+    }
 }
 
 impl Failure {
     /// The parts of a report for the person in front of the screen: a word, and a text.
-    pub fn parts(&self, check: &Check) -> Vec<(&'static str, String)> {
-        vec![
+    pub fn parts(&self, check: &Check) -> [(&'static str, String); 6] {
+        [
             ("did", self.did.clone()),
             ("expected", self.expected.clone()),
             ("got", self.got.clone()),
-            ("cause", self.cause.clone()),
+            ("cause", self.cause.text.clone()),
             ("read", check.man.to_string()),
             ("guide", guide(check.from)),
         ]
@@ -77,43 +128,15 @@ impl Failure {
 }
 
 /// The section of the guide about a step: `workshop.md#step-05-…`, as GitHub makes links of headings.
-pub fn guide(step: u8) -> String {
-    let text =
-        std::fs::read_to_string(classroom::repository().join("workshop.md")).unwrap_or_default();
-    let start = format!("Step {step:02}");
-    let heading = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .find(|line| line.starts_with(&start));
-    let Some(heading) = heading else { return format!("workshop.md, step {step:02}") };
+pub fn guide(step: Step) -> String {
+    let text = fs::read_to_string(repository().join("workshop.md")).unwrap_or_default();
+    let mut headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let Some(heading) = headings.find(|line| line.starts_with(&format!("Step {step}"))) else {
+        return format!("workshop.md, step {step}");
+    };
     let kept = heading.to_lowercase().replace(' ', "-");
     let kept: String = kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
     format!("workshop.md#{kept}")
-}
-
-/// For the tests of `my-container`: panics with a report if a check that holds at this step fails on this program.
-///
-/// # Panics
-/// With the report of the first check that fails.
-#[track_caller]
-pub fn assert_step(step: u8, program: &Path) {
-    let mut bench = Bench::new(program);
-    for check in holding_at(step) {
-        match bench.run(check) {
-            Verdict::Passed => {}
-            Verdict::Failed(_) if bench.has_outgrown(check) => {}
-            Verdict::Impossible(why) => {
-                let missing = classroom::Missing { why, by_nature: step == 10 };
-                return classroom::need::skip(&missing, &format!("step10_cgroups::{}", check.name));
-            }
-            Verdict::Failed(failure) => {
-                let parts = failure.parts(check);
-                let report: String =
-                    parts.iter().map(|(word, text)| format!("{word:>10}  {text}\n")).collect();
-                panic!("step {:02}, {}:\n{report}", check.from, check.title);
-            }
-        }
-    }
 }
 
 /// What came of a check.
@@ -123,27 +146,33 @@ pub enum Verdict {
     Passed,
     /// It is not.
     Failed(Failure),
+    /// It is not, but perhaps only because this is not root.
+    NeedsRoot(Failure),
     /// This machine cannot make the observation; why, and the cure.
     Impossible(String),
 }
 
 /// All checks, in the order of the steps.
-pub const CHECKS: [&[Check]; 10] = [
-    step01::CHECKS,
-    step02::CHECKS,
-    step03::CHECKS,
-    step04::CHECKS,
-    step05::CHECKS,
-    step06::CHECKS,
-    step07::CHECKS,
-    step08::CHECKS,
-    step09::CHECKS,
-    step10::CHECKS,
-];
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    [
+        step01::CHECKS,
+        step02::CHECKS,
+        step03::CHECKS,
+        step04::CHECKS,
+        step05::CHECKS,
+        step06::CHECKS,
+        step07::CHECKS,
+        step08::CHECKS,
+        step09::CHECKS,
+        step10::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+}
 
 /// The checks that the steps up to this one have brought, and that still hold at it.
-pub fn holding_at(step: u8) -> impl Iterator<Item = &'static Check> {
-    CHECKS.into_iter().flatten().filter(move |check| (check.from..=check.until).contains(&step))
+pub fn holding_at(step: Step) -> impl Iterator<Item = &'static Check> {
+    all().filter(move |check| (check.from..=check.until).contains(&step))
 }
 
 /// Runs checks on one program: on a classroom host, and after a failed check on a new one.
@@ -160,49 +189,41 @@ impl Bench {
 
     /// Runs one check. It always ends: whatever hangs, forks or prints without end is stopped.
     pub fn run(&mut self, check: &Check) -> Verdict {
-        let lab = match self.lab.take() {
-            Some(lab) => lab,
-            // The classroom host panics where a test should end.
-            None => match catch_unwind(|| Lab::new(&self.program)) {
-                Ok(Ok(lab)) => lab,
-                Ok(Err(missing)) => return Verdict::Impossible(missing.why),
-                Err(panic) => return Verdict::Impossible(message(&*panic)),
-            },
+        let lab = self.lab.take().map_or_else(|| Lab::new(&self.program), Ok);
+        let lab = match lab {
+            Ok(lab) => lab,
+            Err(why) => return Verdict::Impossible(why.to_string()),
         };
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let result = (check.observe)(&lab);
-            (result, lab.is_clean())
-        }));
+        let seen = (check.observe)(&lab);
         if let Some(failure) = lab.is_lost() {
             return Verdict::Failed(failure);
         }
-        match result {
-            Ok((Ok(()), is_clean)) => {
+        match seen {
+            Ok(()) => {
                 // What a check has left behind must not be blamed on the next one.
-                self.lab = is_clean.then_some(lab);
+                self.lab = lab.is_clean().then_some(lab);
                 Verdict::Passed
             }
-            Ok((Err(failure), _)) => Verdict::Failed(failure),
-            Err(panic) => Verdict::Impossible(message(&*panic)),
+            Err(Stop::Wrong(failure)) if failure.cause.needs_root && !is_root() => {
+                Verdict::NeedsRoot(failure)
+            }
+            Err(Stop::Wrong(failure)) => Verdict::Failed(failure),
+            Err(Stop::Host(why)) => Verdict::Impossible(why.to_string()),
         }
     }
 
-    /// Whether the program is a step further, where this check does not hold any more on purpose.
-    pub fn has_outgrown(&mut self, check: &Check) -> bool {
-        let next = CHECKS.get(usize::from(check.until)).and_then(|checks| checks.first());
-        next.is_some_and(|next| matches!(self.run(next), Verdict::Passed))
+    /// Runs one check. None if the program is a step further, where this one does not hold any more on purpose.
+    pub fn run_unless_outgrown(&mut self, check: &Check) -> Option<Verdict> {
+        let verdict = self.run(check);
+        let next = all().find(|next| next.from > check.until);
+        let outgrown = matches!(verdict, Verdict::Failed(_))
+            && next.is_some_and(|next| matches!(self.run(next), Verdict::Passed));
+        (!outgrown).then_some(verdict)
     }
-}
-
-/// What a panic says.
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or(panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use steps::Step;
     use steps::Steps;
 
     use super::*;
@@ -210,17 +231,15 @@ mod tests {
     /// The last hint shows lines of the reference step: there have to be some.
     #[test]
     fn the_last_hint_finds_its_lines() {
-        let steps = Steps::find(steps::repository()).unwrap();
+        let steps = Steps::find(repository()).unwrap();
         let mut missing = Vec::new();
-        for check in CHECKS.into_iter().flatten() {
-            let source = steps.source(Step::new(check.from)).unwrap();
-            for pattern in check.lines {
-                if !source.contains(pattern) {
-                    missing.push(format!(
-                        "{}: step {} has no line with {pattern}",
-                        check.name, check.from
-                    ));
-                }
+        for check in all() {
+            let source = steps.source(check.from).unwrap();
+            for pattern in check.lines.iter().filter(|pattern| !source.contains(*pattern)) {
+                missing.push(format!(
+                    "{}: step {} has no line with {pattern}",
+                    check.name, check.from
+                ));
             }
         }
         assert!(missing.is_empty(), "{missing:#?}");

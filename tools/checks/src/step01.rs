@@ -3,19 +3,18 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::Cause;
 use crate::Check;
-use crate::Failure;
+use crate::Result;
 use crate::lab::Lab;
-use crate::lab::argv;
 use crate::lab::excerpt;
-use crate::lab::quoted;
+use crate::lab::shortened;
+use crate::since;
 
 pub const CHECKS: &[Check] = &[
     Check {
         name: "runs",
         title: "runs a command, with its output",
-        from: 1,
-        until: 10,
         man: "fork(2), execve(2)",
         hints: &[
             "Everything behind `run` is a command and its arguments. Which type of the standard library starts one?",
@@ -24,12 +23,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["Command::new(&args.command[0])", ".spawn()"],
         observe: runs,
+        ..since(1)
     },
     Check {
         name: "arguments",
         title: "passes the arguments on as they are",
-        from: 1,
-        until: 10,
         man: "execve(2)",
         hints: &[
             "An argument is a row of bytes. Nothing may split, join or interpret it: no shell, and not your own option parser.",
@@ -38,12 +36,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["trailing_var_arg", "command: Vec<", ".args(&args.command[1..])"],
         observe: arguments,
+        ..since(1)
     },
     Check {
         name: "stdin",
         title: "leaves stdin to the command",
-        from: 1,
-        until: 10,
         man: "execve(2)",
         hints: &[
             "The command reads the same stdin as your program, unless you take it away.",
@@ -51,12 +48,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &[".spawn()"],
         observe: stdin,
+        ..since(1)
     },
     Check {
         name: "waits",
         title: "waits for the command",
-        from: 1,
-        until: 10,
         man: "waitpid(2)",
         hints: &[
             "spawn() returns at once. Who waits for the end?",
@@ -64,12 +60,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["process.wait()"],
         observe: waits,
+        ..since(1)
     },
     Check {
         name: "status",
         title: "passes the exit status on",
-        from: 1,
-        until: 10,
         man: "waitpid(2), exit(3)",
         hints: &[
             "`run sh -c 'exit 7'; echo $?` should print 7. What does wait() return, and what does main() return?",
@@ -77,12 +72,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["status.code()", "ExitCode::from(code"],
         observe: status,
+        ..since(1)
     },
     Check {
         name: "signal",
         title: "says 128 + n when signal n ended the command",
-        from: 1,
-        until: 10,
         man: "waitpid(2), signal(7)",
         hints: &[
             "A command that a signal ended has no exit status: code() is None. What does a shell make of it?",
@@ -90,12 +84,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["128 + signal"],
         observe: signal,
+        ..since(1)
     },
     Check {
         name: "not-found",
         title: "says 127 when there is no such command, and 126 when it cannot be executed",
-        from: 1,
-        until: 10,
         man: "execve(2), env(1)",
         hints: &[
             "spawn() returns an error. Which of its kinds is it?",
@@ -103,12 +96,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["ErrorKind::NotFound"],
         observe: not_found,
+        ..since(1)
     },
     Check {
         name: "usage",
         title: "says 2 for wrong usage",
-        from: 1,
-        until: 10,
         man: "exit(3)",
         hints: &[
             "`run` without a command, or an unknown subcommand: a message, and exit status 2. No panic.",
@@ -116,12 +108,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["required = true"],
         observe: usage,
+        ..since(1)
     },
     Check {
         name: "terminal",
         title: "leaves the terminal to the command",
-        from: 1,
-        until: 10,
         man: "isatty(3), credentials(7)",
         hints: &[
             "An interactive shell wants a terminal as its stdin, stdout and stderr.",
@@ -129,30 +120,28 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &[".spawn()"],
         observe: terminal,
+        ..since(1)
     },
 ];
 
-fn runs(lab: &Lab) -> Result<(), Failure> {
+fn runs(lab: &Lab) -> Result<()> {
     let done = lab.run(&["echo", "hello"])?;
     if done.stdout != "hello\n" || done.status != Some(0) {
-        let cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
-            "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your own \
-             messages"
+        let silent = done.stdout.is_empty()
+            && done.status == Some(0)
+            && !done.stderr.contains("nothing is here yet");
+        let cause: Cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
+            "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your \
+             own messages"
                 .into()
         } else if done.stdout == "\n" {
             "the arguments behind the command do not reach it: pass all of them with Command::args"
                 .into()
-        } else if done.stdout.is_empty()
-            && done.status == Some(0)
-            && !done.stderr.contains("nothing is here yet")
+        } else if silent && lab.run(&["sh", "-c", "echo it runs >&2"])?.stderr.contains("it runs\n")
         {
-            let touched = lab.run(&["sh", "-c", "echo it runs >&2"])?;
-            if touched.stderr.contains("it runs\n") {
-                "stdout of the command is lost: do not redirect it (Stdio::piped, Stdio::null, output()); spawn() inherits it"
-                    .into()
-            } else {
-                lab.why_not_run(&done)
-            }
+            "stdout of the command is lost: do not redirect it (Stdio::piped, Stdio::null, output()); spawn() inherits \
+             it"
+            .into()
         } else {
             lab.why_not_run(&done)
         };
@@ -162,109 +151,84 @@ fn runs(lab: &Lab) -> Result<(), Failure> {
     if done.stdout.is_empty() && excerpt(&done.stderr).contains("/no-such-file") {
         return Ok(());
     }
-    let lost = || "stderr of the command is lost: do not redirect it; spawn() inherits it".into();
-    let cause = lab.why(&done).unwrap_or_else(lost);
+    let lost = "stderr of the command is lost: do not redirect it; spawn() inherits it";
+    let cause = lab.why(&done).unwrap_or_else(|| lost.into());
     Err(done.wrong("on stderr, cat's complaint about /no-such-file", done.summary(), cause))
 }
 
-fn arguments(lab: &Lab) -> Result<(), Failure> {
-    let mut words = vec![
-        "sh",
-        "-c",
-        "printf '%s|' \"$@\"",
-        "sh",
-        "-x",
-        "--help",
-        "a  b",
-        "$HOME",
-        "",
-        "--",
-        "*",
-    ]
-    .into_iter()
-    .map(OsStr::new)
-    .collect::<Vec<_>>();
-    words.push(OsStr::from_bytes(b"\xff"));
-    let done = lab.run(&words)?;
+fn arguments(lab: &Lab) -> Result<()> {
+    const JOINED: &str = "the arguments were joined to one text and split at spaces again (by a shell, or by \
+        split_whitespace): pass them on one by one with Command::args";
+    let words =
+        ["sh", "-c", "printf '%s|' \"$@\"", "sh", "-x", "--help", "a  b", "$HOME", "", "--", "*"];
+    let bytes = OsStr::from_bytes(b"\xff");
+    let done = lab.run(&words.into_iter().map(OsStr::new).chain([bytes]).collect::<Vec<_>>())?;
     if done.bytes == b"-x|--help|a  b|$HOME||--|*|\xff|" {
         return Ok(());
     }
     let text = &done.stdout;
-    let joined = "the arguments were joined to one text and split at spaces again (by a shell, or by split_whitespace): pass \
-                  them on one by one with Command::args";
-    let cause: String = if text.is_empty() {
+    let cause: Cause = if text.is_empty() {
         if excerpt(&done.stderr).contains("UTF-8") {
             "an argument need not be UTF-8: collect them as OsString, not String".into()
-        } else if lab.run(&["echo", "a  b"])?.stdout
-            == "a b
-"
-        {
-            joined.into()
+        } else if lab.run(&["echo", "a  b"])?.stdout == "a b\n" {
+            JOINED.into()
         } else {
             lab.why_not_run(&done)
         }
     } else if text.contains("|a|b|") {
-        joined.into()
+        JOINED.into()
     } else if !text.contains("$HOME") {
-        "a shell has read the arguments once more and replaced $HOME and *: pass them on one by one with Command::args".into()
-    } else if text.contains('\u{fffd}')
-        && done.bytes.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes())
-    {
-        "an argument need not be UTF-8; yours was made text with to_string_lossy() or the like: keep it as OsString".into()
+        "a shell has read the arguments once more and replaced $HOME and *: pass them on one by one with Command::args"
+            .into()
+    } else if done.bytes.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes()) {
+        "an argument need not be UTF-8; yours was made text with to_string_lossy() or the like: keep it as OsString"
+            .into()
     } else if !text.contains("--|") || !text.contains("--help") {
-        "your program's own parser has swallowed what begins with `-`: behind the first word everything belongs to the command \
-         (`trailing_var_arg = true`; the re-exec needs no `--`)"
+        "your program's own parser has swallowed what begins with `-`: behind the first word everything belongs to the \
+         command (`trailing_var_arg = true`; the re-exec needs no `--`)"
             .into()
     } else {
         "the arguments have to reach execve(2) unchanged, one by one".into()
     };
-    Err(done.wrong(
-        "each argument as it was: \"-x|--help|a  b|$HOME||--|*|\\xff|\"",
-        done.summary(),
-        cause,
-    ))
+    let expected = "each argument as it was: \"-x|--help|a  b|$HOME||--|*|\\xff|\"";
+    Err(done.wrong(expected, done.summary(), cause))
 }
 
-fn stdin(lab: &Lab) -> Result<(), Failure> {
+fn stdin(lab: &Lab) -> Result<()> {
     let mut running = lab.start(&["cat"])?;
     running.say("hello");
     let done = running.end()?;
     if done.stdout == "hello\n" {
         return Ok(());
     }
-    let cause = "stdin of the command is not that of your program: do not redirect it (Stdio::null, Stdio::piped, output()); \
-                 spawn() inherits it";
-    let cause = if done.status == Some(0) { cause.into() } else { lab.why_not_run(&done) };
+    let cause = if done.status == Some(0) {
+        "stdin of the command is not that of your program: do not redirect it (Stdio::null, Stdio::piped, output()); \
+         spawn() inherits it"
+            .into()
+    } else {
+        lab.why_not_run(&done)
+    };
     Err(done.wrong("what comes from stdin, here \"hello\", comes out again", done.summary(), cause))
 }
 
-fn waits(lab: &Lab) -> Result<(), Failure> {
-    let running = lab.start(&["sleep", "0.3"])?;
-    let done = running.exit()?;
-    let left = lab
-        .processes()
-        .into_iter()
-        .find(|process| process.args == ["sleep", "0.3"] && !process.zombie);
-    if left.is_some() {
-        lab.soil();
-        let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for example \
-                     with Child::wait(), before you return from main";
+fn waits(lab: &Lab) -> Result<()> {
+    let done = lab.start(&["sleep", "0.3"])?.exit()?;
+    if lab.runs(&["sleep", "0.3"]) {
+        let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for \
+                     example with Child::wait(), before you return from main";
         return Err(done.wrong(
             "your program ends after the command",
             "it ended, and the command still runs",
             cause,
         ));
     }
-    if done.status != Some(0) {
+    if done.status != Some(0) || done.stderr.contains("nothing is here yet") {
         return Err(done.wrong("exit status 0", done.summary(), lab.why_not_run(&done)));
-    }
-    if done.stderr.contains("nothing is here yet") {
-        return Err(done.wrong("the command runs", done.summary(), lab.why_not_run(&done)));
     }
     Ok(())
 }
 
-fn status(lab: &Lab) -> Result<(), Failure> {
+fn status(lab: &Lab) -> Result<()> {
     for wanted in [7, 255] {
         let done = lab.run(&["sh", "-c", &format!("exit {wanted}")])?;
         if done.status == Some(wanted) {
@@ -272,32 +236,31 @@ fn status(lab: &Lab) -> Result<(), Failure> {
         }
         let cause = match done.status {
             Some(0) => {
-                "the exit status is swallowed: your program returns success whatever the command returned. Return the number that \
-                 ExitStatus::code() gives, also through both halves once there are two"
+                "the exit status is swallowed: your program returns success whatever the command returned. Return the \
+                 number that ExitStatus::code() gives, also through both halves once there are two"
+                    .into()
             }
-            _ if lab.why(&done).is_some() => &lab.why_not_run(&done),
-            Some(1 | 125) => {
-                "a command that fails is no error of yours: do not make an Err of it, but return its number \
-                 (ExitStatus::code())"
-            }
-            _ => {
-                "the number that wait(2) returns is not passed on as it is: ExitStatus::code(), then ExitCode::from"
-            }
+            _ if lab.why(&done).is_some() => lab.why_not_run(&done),
+            Some(1 | 125) => "a command that fails is no error of yours: do not make an Err of it, but return its \
+                number (ExitStatus::code())"
+                .into(),
+            _ => "the number that wait(2) returns is not passed on as it is: ExitStatus::code(), then ExitCode::from"
+                .into(),
         };
         return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));
     }
     Ok(())
 }
 
-fn signal(lab: &Lab) -> Result<(), Failure> {
-    let held = lab.hold(&[""; 0], "")?;
-    lab.host().run(&format!("kill -9 {}", held.command));
+fn signal(lab: &Lab) -> Result<()> {
+    let held = lab.hold(&[], "")?;
+    lab.host.run(&format!("kill -9 {}", held.command))?;
     let done = held.running.end()?;
     if done.status == Some(137) {
         return Ok(());
     }
-    let cause = "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say 128 + the \
-                 number of the signal (ExitStatusExt::signal())";
+    let cause = "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say \
+                 128 + the number of the signal (ExitStatusExt::signal())";
     Err(done.wrong(
         "the command is killed with SIGKILL: exit status 137 (128 + 9)",
         done.ending(),
@@ -305,19 +268,17 @@ fn signal(lab: &Lab) -> Result<(), Failure> {
     ))
 }
 
-fn not_found(lab: &Lab) -> Result<(), Failure> {
+fn not_found(lab: &Lab) -> Result<()> {
     for (command, wanted, why) in [
         ("no-such-command", 127, "not found is 127 (ErrorKind::NotFound)"),
         ("/bin", 126, "found, but not executable is 126 (here it is a folder)"),
     ] {
         let done = lab.run(&[command])?;
-        if done.status == Some(wanted)
-            && done.stderr.contains(command)
-            && !done.stderr.contains("panicked")
-        {
+        let right = done.status == Some(wanted);
+        if right && done.stderr.contains(command) && !done.stderr.contains("panicked") {
             continue;
         }
-        let cause = if done.status == Some(wanted) {
+        let cause = if right {
             format!(
                 "the message on stderr does not name the command ({command}) that could not be started"
             )
@@ -330,16 +291,14 @@ fn not_found(lab: &Lab) -> Result<(), Failure> {
     Ok(())
 }
 
-fn usage(lab: &Lab) -> Result<(), Failure> {
-    let program = lab.program();
-    let program = program.as_str();
-    for line in [argv(&[program, "run"]), argv(&[program, "no-such-subcommand"])] {
-        let done = lab.start_as(None, &line)?.end()?;
+fn usage(lab: &Lab) -> Result<()> {
+    for word in ["run", "no-such-subcommand"] {
+        let done = lab.start_as(None, &[&*lab.program(), word])?.end()?;
         if done.status == Some(2) && !done.stderr.is_empty() {
             continue;
         }
-        let cause = "wrong usage has to be an error: the command is required (`required = true`), and no other subcommand than \
-                     yours is known. clap's parse() then says so and exits with 2";
+        let cause = "wrong usage has to be an error: the command is required (`required = true`), and no other \
+                     subcommand than yours is known. clap's parse() then says so and exits with 2";
         return Err(done.wrong(
             "a message about the usage, and exit status 2",
             done.summary(),
@@ -349,11 +308,11 @@ fn usage(lab: &Lab) -> Result<(), Failure> {
     Ok(())
 }
 
-fn terminal(lab: &Lab) -> Result<(), Failure> {
+fn terminal(lab: &Lab) -> Result<()> {
     let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is";
     let line = format!("{} run sh -c '{inner}'", lab.program());
-    let shown = format!("{} run sh -c '{inner}'   (on a terminal)", lab.host().program());
-    let done = lab.start_as(Some(&shown), &argv(&["script", "-qec", &line, "/dev/null"]))?.end()?;
+    let shown = format!("{} run sh -c '{inner}'   (on a terminal)", lab.host.program());
+    let done = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?.end()?;
     if done.stdout.contains("it is") {
         return Ok(());
     }
@@ -363,9 +322,6 @@ fn terminal(lab: &Lab) -> Result<(), Failure> {
     } else {
         lab.why_not_run(&done)
     };
-    Err(done.wrong(
-        "stdin, stdout and stderr of the command are the terminal",
-        quoted(done.stdout.trim()),
-        cause,
-    ))
+    let expected = "stdin, stdout and stderr of the command are the terminal";
+    Err(done.wrong(expected, shortened(done.stdout.trim()), cause))
 }

@@ -1,11 +1,13 @@
 //! Step 06: `ps` reads files.
 
+use classroom::Session;
 use nix::sys::signal::Signal;
 
 use crate::Check;
-use crate::Failure;
+use crate::Result;
 use crate::lab::Lab;
 use crate::lab::PROC_ON_HOST;
+use crate::since;
 use crate::step05::need_root;
 use crate::step07::SHARED;
 
@@ -13,8 +15,6 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "proc",
         title: "has a /proc that shows its own processes, and only them",
-        from: 6,
-        until: 10,
         man: "mount(2), proc(5)",
         hints: &[
             "`ps` reads /proc, and there is nothing in the root filesystem's. How does it come about on the host?",
@@ -23,12 +23,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["mount(Some(\"proc\")"],
         observe: proc,
+        ..since(6)
     },
     Check {
         name: "proc-gone",
         title: "leaves no mount on the host, however the run ends",
-        from: 6,
-        until: 10,
         man: "umount2(2): MNT_DETACH",
         hints: &[
             "`mount` on the host shows what is left. Who unmounts, and when: also if the command fails, or is not found, or is killed?",
@@ -36,12 +35,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["umount2("],
         observe: gone,
+        ..since(6)
     },
     Check {
         name: "proc-missing",
         title: "refuses to run if there is no /proc to mount on",
-        from: 6,
-        until: 10,
         man: "mount(2): ENOENT",
         hints: &[
             "What if the root filesystem has no folder `proc`?",
@@ -49,60 +47,57 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["cannot mount /proc"],
         observe: missing,
+        ..since(6)
     },
 ];
 
 /// Prints whether /proc is there, whether it is of the shell's own PID namespace, and all its command lines.
 const LOOK: &str = "if read -r pid rest 2>/dev/null </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \
-                    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; ";
+    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; ";
 
 /// Whether /proc inside is the container's own.
-pub fn need_proc(lab: &Lab) -> Result<(), Failure> {
-    let host = lab.host();
-    let mut other = host.command(["sh", "-c", "read line", "a-process-of-the-host"]);
-    let mut other = crate::lab::background(&mut other);
+pub fn need_proc(lab: &Lab) -> Result<()> {
+    // A process that has nothing to do with the container, and ends with its input.
+    let mut other =
+        Session::start(&mut lab.host.command(["sh", "-c", "read line", "a-process-of-the-host"]))?;
     let before = lab.mounts();
-    let held = lab.hold(&[""; 0], LOOK);
-    let result = held.and_then(|held| {
-        let numbers = held.before.lines().next().unwrap_or_default().to_string();
-        let own = numbers.split_once(' ').is_some_and(|(proc, shell)| proc == shell);
-        if own && !held.before.contains("a-process-of-the-host") {
-            held.release()?;
-            return Ok(());
+    let held = lab.hold(&[], LOOK)?;
+    let numbers = held.before.lines().next().unwrap_or_default();
+    let own = numbers.split_once(' ').is_some_and(|(proc, shell)| proc == shell);
+    if own && !held.before.contains("a-process-of-the-host") {
+        held.release()?;
+        other.finish()?;
+        return Ok(());
+    }
+    let on_host = || lab.mounts_since(&before).contains(&("/proc".into(), "proc".into()));
+    let (got, cause) = match numbers {
+        "none" if on_host() => {
+            ("/proc is empty; on the host, another proc is mounted on /proc", PROC_ON_HOST)
         }
-        lab.soil();
-        let on_host = lab.mounts_since(&before).iter().any(|(point, kind)| point == "/proc" && kind == "proc");
-        let (got, cause) = if numbers == "none" && on_host {
-            (
-                "/proc is empty; on the host, another proc is mounted on /proc",
-                PROC_ON_HOST,
-            )
-        } else if numbers == "none" {
-            (
-                "/proc is empty",
-                "nobody has mounted proc on the root filesystem's /proc: mount(2) with the type \"proc\", in `child`, after the root has \
-                 changed",
-            )
-        } else {
-            (
-                "/proc shows the host's processes",
-                "a proc file system shows the PID namespace of whoever mounts it: this one was mounted by `run`, or is the host's own. \
-                 Mount it in `child`, which is PID 1 of the new namespace",
-            )
-        };
-        Err(held.wrong("/proc shows PID 1 and what it has started, and no process of the host", got, cause))
-    });
-    drop(other.stdin.take());
-    _ = other.wait();
-    result
+        "none" => (
+            "/proc is empty",
+            "nobody has mounted proc on the root filesystem's /proc: mount(2) with the type \"proc\", in `child`, \
+             after the root has changed",
+        ),
+        _ => (
+            "/proc shows the host's processes",
+            "a proc file system shows the PID namespace of whoever mounts it: this one was mounted by `run`, or is the \
+             host's own. Mount it in `child`, which is PID 1 of the new namespace",
+        ),
+    };
+    Err(held.wrong(
+        "/proc shows PID 1 and what it has started, and no process of the host",
+        got,
+        cause,
+    ))
 }
 
-fn proc(lab: &Lab) -> Result<(), Failure> {
+fn proc(lab: &Lab) -> Result<()> {
     need_root(lab)?;
     need_proc(lab)
 }
 
-fn gone(lab: &Lab) -> Result<(), Failure> {
+fn gone(lab: &Lab) -> Result<()> {
     need_proc(lab)?;
     let before = lab.mounts();
     let mut always = true;
@@ -113,46 +108,38 @@ fn gone(lab: &Lab) -> Result<(), Failure> {
         ("SIGTERM has ended the runner", &[]),
     ] {
         let done = if args.is_empty() {
-            let held = lab.hold(&[""; 0], "")?;
-            held.running.signal(Signal::SIGTERM);
+            let held = lab.hold(&[], "")?;
+            held.running.signal(Signal::SIGTERM)?;
             held.running.end()?
         } else {
             lab.run(args)?
         };
-        let mut left = Vec::new();
-        let clean = lab.wait_until(|| {
-            left = lab.mounts_since(&before);
-            left.is_empty()
-        });
-        if clean {
+        let left = lab.mounts_left(&before);
+        if left.is_empty() {
             always = false;
             continue;
         }
-        lab.soil();
-        let points: Vec<&str> = left.iter().map(|(point, _)| point.as_str()).collect();
-        let cause = if always
-            && lab.hold(&[""; 0], "").is_ok_and(|held| held.apart("mnt", "").is_ok())
-        {
+        let cause = if always && lab.hold(&[], "").is_ok_and(|held| held.apart("mnt", "").is_ok()) {
             SHARED
         } else if always {
             "nobody unmounts what was mounted: umount2(\"/proc\", MNT_DETACH) in `child`, when the command has ended"
         } else if args.is_empty() {
-            "SIGTERM ends `child` before it has unmounted: it needs a handler that passes the signal on to the command, and goes on to \
-             the unmounting"
+            "SIGTERM ends `child` before it has unmounted: it needs a handler that passes the signal on to the \
+             command, and goes on to the unmounting"
         } else {
-            "it is unmounted only if all goes well: something leaves `child` earlier, with `?` or return. First unmount, then look at the \
-             result"
+            "it is unmounted only if all goes well: something leaves `child` earlier, with `?` or return. First \
+             unmount, then look at the result"
         };
-        let got = format!("{way}, and this is left on the host: {}", points.join(", "));
+        let got = format!("{way}, and this is left on the host: {left}");
         return Err(done.wrong("after the run the host has the same mounts as before", got, cause));
     }
     Ok(())
 }
 
-fn missing(lab: &Lab) -> Result<(), Failure> {
+fn missing(lab: &Lab) -> Result<()> {
     need_proc(lab)?;
     lab.soil();
-    lab.host().run("rmdir rootfs/proc");
+    lab.host.run("rmdir rootfs/proc")?;
     let done = lab.run(&["echo", "it runs"])?;
     let cause = if done.stdout.contains("it runs") {
         "the error of mount(2) is ignored, and the command runs without /proc: hand it to main with `?`"

@@ -7,16 +7,15 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::Check;
-use crate::Failure;
+use crate::Result;
 use crate::lab::Held;
 use crate::lab::Lab;
+use crate::since;
 
 pub const CHECKS: &[Check] = &[
     Check {
         name: "pids-limit",
         title: "has room for 20 processes, or as many as --pids-limit says",
-        from: 10,
-        until: 10,
         man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#pid",
         hints: &[
             "A cgroup is a folder in /sys/fs/cgroup. Which file in it says how many processes it may have, and which one who is in it?",
@@ -25,12 +24,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["pids.max", "pids_limit"],
         observe: pids,
+        ..since(10)
     },
     Check {
         name: "memory",
         title: "has the memory that --memory says",
-        from: 10,
-        until: 10,
         man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#memory",
         hints: &[
             "50M are 52428800 bytes. Where do they go?",
@@ -38,12 +36,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["memory.max"],
         observe: memory,
+        ..since(10)
     },
     Check {
         name: "cpus",
         title: "has the CPU time that --cpus says",
-        from: 10,
-        until: 10,
         man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu",
         hints: &[
             "Half a CPU is half of the time: 50 ms in every 100 ms.",
@@ -51,12 +48,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["cpu.max"],
         observe: cpus,
+        ..since(10)
     },
     Check {
         name: "runner-free",
         title: "limits the container, not the runner",
-        from: 10,
-        until: 10,
         man: "cgroups(7)",
         hints: &[
             "Who writes its number to cgroup.procs?",
@@ -64,12 +60,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["cgroup.procs"],
         observe: runner_free,
+        ..since(10)
     },
     Check {
         name: "cgroup-root",
         title: "sees its own cgroup as the root of all",
-        from: 10,
-        until: 10,
         man: "cgroup_namespaces(7)",
         hints: &[
             "`cat /proc/self/cgroup` inside shows where on the host the container is. The last of the namespaces hides it.",
@@ -77,12 +72,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["CLONE_NEWCGROUP"],
         observe: cgroup_root,
+        ..since(10)
     },
     Check {
         name: "refuses",
         title: "never runs without a limit that was asked for",
-        from: 10,
-        until: 10,
         man: "cgroups(7)",
         hints: &[
             "What if the kernel does not accept a limit? Try --pids-limit 5000000.",
@@ -90,12 +84,11 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["pids.max"],
         observe: refuses,
+        ..since(10)
     },
     Check {
         name: "cgroup-gone",
         title: "leaves no cgroup behind",
-        from: 10,
-        until: 10,
         man: "rmdir(2): EBUSY, cgroups(7)",
         hints: &[
             "The folder stays when the processes are gone. Who is there to remove it, and when?",
@@ -103,6 +96,7 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: &["remove_dir"],
         observe: gone,
+        ..since(10)
     },
 ];
 
@@ -175,36 +169,27 @@ fn shown(path: &str) -> String {
 }
 
 /// The command's cgroup, if it is not the same as the runner's.
-fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup, Failure> {
+fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
+    const EXPECTED: &str = "the command is in a cgroup of its own";
     let Some(command) = Cgroup::of(lab, held.command, controller) else {
-        return Err(held.wrong(
-            "the command is in a cgroup",
-            "there are none here",
-            "no cgroup file system is mounted (`cargo workshop doctor`)",
-        ));
+        let cause = "no cgroup file system is mounted (`cargo workshop doctor`)";
+        return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
     };
     if shown(&command.path).is_empty() {
-        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and has to tell `child` (`--cgroup NAME`)";
-        return Err(held.wrong(
-            "the command is in a cgroup of its own",
-            "it is in the top one",
-            cause,
-        ));
+        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and has \
+                     to tell `child` (`--cgroup NAME`)";
+        return Err(held.wrong(EXPECTED, "it is in the top one", cause));
     }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
     }
-    lab.soil();
     let cause = format!(
-        "the command was not put into a cgroup with the {controller} controller: `child` has to make a folder for it (v2: in /sys/fs/cgroup, v1: in \
-         /sys/fs/cgroup/{controller}), and write its own number to cgroup.procs there (v1: tasks), before it starts the command"
+        "the command was not put into a cgroup with the {controller} controller: `child` has to make a folder for it \
+         (v2: in /sys/fs/cgroup, v1: in /sys/fs/cgroup/{controller}), and write its own number to cgroup.procs there \
+         (v1: tasks), before it starts the command"
     );
-    Err(held.wrong(
-        "the command is in a cgroup of its own",
-        &format!("it is in the host's: {}", command.path),
-        &cause,
-    ))
+    Err(held.wrong(EXPECTED, &format!("it is in the host's: {}", command.path), cause))
 }
 
 /// Holds a container with these options; it has to be in a cgroup of its own, apart from the runner's.
@@ -213,7 +198,7 @@ fn hold<'a>(
     options: &[&str],
     script: &str,
     controller: &str,
-) -> Result<(Held<'a>, Cgroup), Failure> {
+) -> Result<(Held<'a>, Cgroup)> {
     let held = lab.hold(options, script)?;
     let cgroup = cgroup(lab, &held, controller)?;
     Ok((held, cgroup))
@@ -223,7 +208,7 @@ fn hold<'a>(
 const BOMB: &str =
     "(i=0; while [ $i -lt 40 ]; do sleep 1000 <&- >&- 2>&- & i=$((i+1)); done) 2>/dev/null; ";
 
-fn pids(lab: &Lab) -> Result<(), Failure> {
+fn pids(lab: &Lab) -> Result<()> {
     for (options, limit) in [(&[][..], 20), (&["--pids-limit", "7"], 7)] {
         let (held, cgroup) = hold(lab, options, BOMB, "pids")?;
         let written = cgroup.read("pids.max", "pids.max");
@@ -237,32 +222,35 @@ fn pids(lab: &Lab) -> Result<(), Failure> {
             held.release()?;
             continue;
         }
-        lab.soil();
         let cause = if written == "max" {
-            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command (the default is 20)".into()
+            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command (the \
+             default is 20)"
+                .into()
         } else if written != limit.to_string() {
             format!("pids.max says {written}: write what --pids-limit says, and 20 without it")
         } else {
-            "pids.max is right, but not all processes of the container are in that cgroup: `child` has to join it before it starts anything".into()
+            "pids.max is right, but not all processes of the container are in that cgroup: `child` has to join it \
+             before it starts anything"
+                .into()
         };
         let expected = format!("40 times `sleep 1000 &` inside: no more than {limit} processes");
         let got = format!("{count} processes, and pids.max is {written:?}");
-        return Err(held.wrong(&expected, &got, &cause));
+        return Err(held.wrong(&expected, &got, cause));
     }
     Ok(())
 }
 
-fn memory(lab: &Lab) -> Result<(), Failure> {
+fn memory(lab: &Lab) -> Result<()> {
     let (held, cgroup) = hold(lab, &["--memory", "50M"], "", "memory")?;
     let limit = cgroup.read("memory.max", "memory.limit_in_bytes");
-    if limit == "52428800" {
-        held.release()?;
-        return Ok(());
-    }
-    lab.soil();
     let cause = match limit.parse() {
+        Ok(52_428_800) => {
+            held.release()?;
+            return Ok(());
+        }
         Err(_) | Ok(1_000_000_000_000_u64..) => {
-            "nothing was written to memory.max (v1: memory.limit_in_bytes) of the command's cgroup: write the limit before you start the command"
+            "nothing was written to memory.max (v1: memory.limit_in_bytes) of the command's cgroup: write the limit \
+             before you start the command"
         }
         Ok(49_000_000..=50_000_000) => "M is 1024 * 1024 here, as with Docker, not a million",
         Ok(_) => {
@@ -276,7 +264,7 @@ fn memory(lab: &Lab) -> Result<(), Failure> {
     ))
 }
 
-fn cpus(lab: &Lab) -> Result<(), Failure> {
+fn cpus(lab: &Lab) -> Result<()> {
     let (held, cgroup) = hold(lab, &["--cpus", "0.5"], "", "cpu")?;
     let text = if cgroup.v2 {
         cgroup.read("cpu.max", "")
@@ -289,62 +277,48 @@ fn cpus(lab: &Lab) -> Result<(), Failure> {
         held.release()?;
         return Ok(());
     }
-    lab.soil();
     let cause = if quota < 0.0 {
-        "nothing was written to cpu.max (v1: cpu.cfs_quota_us) of the command's cgroup: write the limit before you start the command"
+        "nothing was written to cpu.max (v1: cpu.cfs_quota_us) of the command's cgroup: write the limit before you \
+         start the command"
     } else {
         "the quota is not half of the period: both are microseconds, and the period is 100000 unless you change it"
     };
-    Err(held.wrong(
-        "the command's cgroup has 50000 of 100000 microseconds",
-        &format!("it has {text:?}"),
-        cause,
-    ))
+    let expected = "the command's cgroup has 50000 of 100000 microseconds";
+    Err(held.wrong(expected, &format!("it has {text:?}"), cause))
 }
 
-fn runner_free(lab: &Lab) -> Result<(), Failure> {
-    let (held, cgroup) = hold(lab, &[""; 0], "", "pids")?;
+fn runner_free(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &[], "", "pids")?;
     let runner = Cgroup::of(lab, held.runner, "pids").map(|cgroup| cgroup.path);
     if runner.as_ref() != Some(&cgroup.path) {
         held.release()?;
         return Ok(());
     }
-    lab.soil();
-    let cause = "the runner joined the cgroup, and its children inherited it: so it counts against the container's limits, and cannot remove the cgroup \
-                 that it is in itself. Let `child` join instead: it writes 0 (\"me\") to cgroup.procs";
-    Err(held.wrong(
-        "the runner is outside of the container's cgroup",
-        &format!("it is in {}", shown(&cgroup.path)),
-        cause,
-    ))
+    let cause = "the runner joined the cgroup, and its children inherited it: so it counts against the container's \
+                 limits, and cannot remove the cgroup that it is in itself. Let `child` join instead: it writes 0 \
+                 (\"me\") to cgroup.procs";
+    let got = format!("it is in {}", shown(&cgroup.path));
+    Err(held.wrong("the runner is outside of the container's cgroup", &got, cause))
 }
 
-fn cgroup_root(lab: &Lab) -> Result<(), Failure> {
-    let (held, cgroup) = hold(lab, &[""; 0], "cat /proc/self/cgroup; ", "pids")?;
-    let line = held
-        .before
-        .lines()
-        .find(|line| if cgroup.v2 { line.starts_with("0::") } else { line.contains(":pids:") });
+fn cgroup_root(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &[], "cat /proc/self/cgroup; ", "pids")?;
+    let is_ours =
+        |line: &&str| if cgroup.v2 { line.starts_with("0::") } else { line.contains(":pids:") };
+    let line = held.before.lines().find(is_ours);
     let path = line.and_then(|line| line.splitn(3, ':').nth(2)).unwrap_or_default().to_string();
     if path == "/" {
         held.release()?;
         return Ok(());
     }
-    lab.soil();
-    let cause = match held.apart("cgroup", "CLONE_NEWCGROUP") {
-        Err(cause) => cause,
-        Ok(()) => "the cgroup namespace was created before `child` joined its cgroup: the root is the cgroup of that moment. First join, then \
-                   unshare(CLONE_NEWCGROUP)"
-            .into(),
-    };
-    Err(held.wrong(
-        "/proc/self/cgroup inside says \"/\"",
-        &format!("it says {:?}", shown(&path)),
-        &cause,
-    ))
+    let too_early = "the cgroup namespace was created before `child` joined its cgroup: the root is the cgroup of that \
+                     moment. First join, then unshare(CLONE_NEWCGROUP)";
+    let cause = held.why_together("cgroup", "CLONE_NEWCGROUP", too_early);
+    let got = format!("it says {:?}", shown(&path));
+    Err(held.wrong("/proc/self/cgroup inside says \"/\"", &got, cause))
 }
 
-fn refuses(lab: &Lab) -> Result<(), Failure> {
+fn refuses(lab: &Lab) -> Result<()> {
     let (held, _) = hold(lab, &["--pids-limit", "7"], "", "pids")?;
     held.release()?;
     // More than PIDS_MAX: the kernel says EINVAL.
@@ -352,43 +326,40 @@ fn refuses(lab: &Lab) -> Result<(), Failure> {
     if !done.stdout.contains("it runs") && done.status != Some(0) {
         return Ok(());
     }
-    let cause = "the kernel has refused the limit, and your program has ignored that: hand the error of fs::write to main with `?`, before the command \
-                 is started";
-    Err(done.wrong(
-        "a limit that the kernel refuses is an error, and the command does not run",
-        done.summary(),
-        cause,
-    ))
+    let cause = "the kernel has refused the limit, and your program has ignored that: hand the error of fs::write to \
+                 main with `?`, before the command is started";
+    let expected = "a limit that the kernel refuses is an error, and the command does not run";
+    Err(done.wrong(expected, done.summary(), cause))
 }
 
-fn gone(lab: &Lab) -> Result<(), Failure> {
+fn gone(lab: &Lab) -> Result<()> {
     for way in ["the command has ended", "SIGTERM has ended the container"] {
-        let options = ["--memory", "50M", "--cpus", "0.5"];
-        let held = lab.hold(&options, "")?;
+        let held = lab.hold(&["--memory", "50M", "--cpus", "0.5"], "")?;
         let mut dirs = Vec::new();
         let moved = lab.namespace(held.runner, "mnt") == lab.namespace(held.command, "mnt");
         for controller in ["pids", "memory", "cpu"] {
             dirs.push(cgroup(lab, &held, controller)?.dir);
         }
         let done = if way.starts_with("SIGTERM") {
-            held.running.signal(Signal::SIGTERM);
+            held.running.signal(Signal::SIGTERM)?;
             held.running.end()?
         } else {
             held.release()?
         };
         // The run is over: what is there now stays.
         let Some(left) = dirs.iter().find(|dir| dir.is_dir()) else { continue };
-        lab.soil();
         let cause = if moved {
-            "the runner cannot find it any more: it is in the same mount namespace as the container, and pivot_root(2) has moved \
-             it into the new root, where there is no /sys. Call unshare(CLONE_NEWNS) in `child`, not in `run`"
+            "the runner cannot find it any more: it is in the same mount namespace as the container, and pivot_root(2) \
+             has moved it into the new root, where there is no /sys. Call unshare(CLONE_NEWNS) in `child`, not in `run`"
         } else if done.status.is_none() {
-            "SIGTERM has ended the runner before it could remove the cgroup: it needs a handler that passes the signal on, and goes on to the tidying up"
+            "SIGTERM has ended the runner before it could remove the cgroup: it needs a handler that passes the signal \
+             on, and goes on to the tidying up"
         } else if way.starts_with("SIGTERM") {
-            "the cgroup is removed only if the command ends by itself: remove it whatever the result, before you look at it"
+            "the cgroup is removed only if the command ends by itself: remove it whatever the result, before you look \
+             at it"
         } else {
-            "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try again after a \
-             moment)"
+            "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try \
+             again after a moment)"
         };
         let got = format!("{way}, and this is left: {}", shown(&left.to_string_lossy()));
         return Err(done.wrong("after the run, its cgroup is gone", got, cause));

@@ -1,38 +1,52 @@
 //! The host itself.
 
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fs;
+use std::fs::Permissions;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-
 use steps::repository;
 
-use crate::need::{Missing, is_root};
-use crate::session::{Output, Session, output};
+use crate::Error;
+use crate::Output;
+use crate::Result;
+use crate::Session;
+use crate::error::Attempt;
+use crate::output;
+use crate::root::is_root;
 
 /// The root file system: `$ROOTFS` (relative to the repository), or `rootfs/` there, which
 /// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.
 ///
 /// # Errors
 /// If the script cannot make it; its last words are in the message.
-pub fn rootfs() -> Result<PathBuf, Missing> {
+pub fn rootfs() -> Result<PathBuf> {
     let name = std::env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into());
     let rootfs = repository().join(name);
     if fs::symlink_metadata(rootfs.join("bin/sh")).is_err() {
         let mut script = Command::new(repository().join("rootfs-fetch.sh"));
-        let made = output(script.current_dir(repository()).env("ROOTFS", &rootfs));
+        let made = output(script.current_dir(repository()).env("ROOTFS", &rootfs))?;
         if made.status != 0 {
-            return Err(Missing { why: made.stderr, by_nature: false });
+            return Err(Error::Missing(made.stderr));
         }
     }
-    fs::canonicalize(&rootfs)
-        .map_err(|err| Missing { why: format!("{rootfs:?}: {err}"), by_nature: false })
+    fs::canonicalize(&rootfs).map_err(|err| Error::Missing(format!("{}: {err}", rootfs.display())))
 }
 
 /// The set-up of a [`Host`], for those who need another than [`Host::start`]'s.
@@ -64,17 +78,14 @@ impl Setup {
     /// Makes the host.
     ///
     /// # Errors
-    /// If this machine does not let this user make namespaces, or there is no root file system.
-    ///
-    /// # Panics
-    /// If the namespaces are there and something in them cannot be set up.
-    #[track_caller]
-    pub fn start(self) -> Result<Host, Missing> {
+    /// [`Error::Missing`] if this machine does not let this user make namespaces, or there is no root file system;
+    /// [`Error::Failed`] if the namespaces are there and something in them cannot be set up.
+    pub fn start(self) -> Result<Host> {
         let rootfs = if self.rootfs { Some(rootfs()?) } else { None };
-        let place = Place::new();
-        fs::write(place.0.join("fstab"), fstab(&place.0)).expect("cannot write the fstab");
-        fs::write(place.0.join("init"), INIT).expect("cannot write the host's init");
-        mkfifo(&place.0.join("fifo"), Mode::S_IRWXU).expect("cannot make a FIFO");
+        let place = Place::new().attempt("make a folder for the classroom host")?;
+        fs::write(place.0.join("fstab"), fstab(&place.0)).attempt("write the fstab")?;
+        fs::write(place.0.join("init"), INIT).attempt("write the host's init")?;
+        mkfifo(&place.0.join("fifo"), Mode::S_IRWXU).attempt("make a FIFO")?;
         let mut unshare = Command::new("unshare");
         if !is_root() {
             unshare.args(["--user", "--map-root-user"]);
@@ -83,31 +94,32 @@ impl Setup {
         unshare.args(["--", "sh", "init"]).current_dir(&place.0);
         environment(&mut unshare);
         unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut owner = unshare.spawn().unwrap_or_else(|err| panic!("cannot run unshare: {err}"));
+        let mut owner = unshare.spawn().attempt("run unshare")?;
         let life = owner.stdin.take();
-        let mut stdout = BufReader::new(owner.stdout.take().expect("stdout is a pipe"));
-        let mut stderr = owner.stderr.take().expect("stderr is a pipe");
+        let (stdout, stderr) = (owner.stdout.take(), owner.stderr.take());
         let mut host = Host { owner, pid: 0, name: self.name, life };
-        let mut line = || {
-            let mut line = String::new();
-            stdout.read_line(&mut line).expect("cannot read from the classroom host");
-            line.trim_end().to_string()
-        };
-        let mut why = || {
+        // Either it says a line, or it says why not, and ends.
+        let mut lines = stdout
+            .into_iter()
+            .flat_map(|stdout| BufReader::new(stdout).lines().map_while(io::Result::ok));
+        let why = || {
             let mut why = String::new();
-            _ = stderr.read_to_string(&mut why);
+            _ = stderr.into_iter().map(|mut stderr| stderr.read_to_string(&mut why)).count();
             why.trim_end().to_string()
         };
-        let Ok(pid) = line().parse() else {
-            let why = format!("this machine does not let us make a classroom host: {}", why());
-            return Err(Missing { why, by_nature: false });
-        };
-        host.pid = pid;
+        match lines.next().and_then(|line| line.parse().ok()) {
+            Some(pid) => host.pid = pid,
+            None => {
+                let why = format!("this machine does not let us make a classroom host: {}", why());
+                return Err(Error::Missing(why));
+            }
+        }
         let root = place.0.join("root");
-        host.fill(&host.path(&root.to_string_lossy()), &self.program, rootfs.as_deref());
+        host.fill(&host.path(&root.to_string_lossy()), &self.program, rootfs.as_deref())?;
         let go = host.life.as_mut().map(|stdin| stdin.write_all(b"go\n"));
-        assert!(matches!(go, Some(Ok(()))), "cannot set up the classroom host: {}", why());
-        assert_eq!(line(), "ready", "cannot set up the classroom host: {}", why());
+        if !matches!(go, Some(Ok(()))) || lines.next().as_deref() != Some("ready") {
+            return Err(Error::Failed(format!("cannot set up the classroom host: {}", why())));
+        }
         Ok(host)
     }
 }
@@ -173,37 +185,40 @@ impl Host {
     ///
     /// # Errors
     /// As [`Setup::start`].
-    #[track_caller]
-    pub fn start(program: &Path) -> Result<Host, Missing> {
+    pub fn start(program: &Path) -> Result<Host> {
         Setup::new(program).start()
     }
 
     /// Puts links such as /bin, the program and a copy of the root file system into the new root.
-    fn fill(&self, root: &Path, program: &Path, rootfs: Option<&Path>) {
-        let must = |done: io::Result<()>| done.expect("cannot fill the classroom host");
-        for link in borrowed(true) {
-            must(fs::read_link(link).and_then(|to| symlink(to, root.join(&link[1..]))));
-        }
-        must(fs::create_dir(root.join("root")));
-        must(fs::create_dir(root.join("tmp")));
-        must(fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)));
+    fn fill(&self, root: &Path, program: &Path, rootfs: Option<&Path>) -> Result<()> {
         let workshop = root.join("workshop");
-        must(fs::create_dir(&workshop));
-        // cp(1), not fs::copy: whatever another test starts meanwhile would inherit the open file,
-        // and a program that is open for writing cannot be run (ETXTBSY).
+        let made = || -> io::Result<()> {
+            for link in borrowed(true) {
+                symlink(fs::read_link(link)?, root.join(&link[1..]))?;
+            }
+            for folder in ["root", "tmp", "workshop"] {
+                fs::create_dir(root.join(folder))?;
+            }
+            fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777))
+        };
+        made().attempt("fill the classroom host")?;
+        // cp(1), not fs::copy: whatever another test starts meanwhile would inherit the open file, and a program that is
+        // open for writing cannot be run (ETXTBSY).
         let mut cp = Command::new("cp");
         cp.args(["-a", "-t"]).arg(&workshop).arg("--").arg(program).args(rootfs).env("LC_ALL", "C");
-        let done = output(&mut cp);
+        let done = output(&mut cp)?;
         // A container of root's leaves files that an ordinary user cannot read, its shell's history for one.
         let unreadable = |line: &str| line.ends_with(": Permission denied");
-        let all_the_rest = done.status == 0 || done.stderr.lines().all(unreadable);
-        assert!(all_the_rest, "cannot fill the classroom host: {}", done.stderr);
-        let name = |from: &Path, to: &str| {
-            let from = workshop.join(from.file_name().expect("a file name"));
-            must(fs::rename(from, workshop.join(to)));
-        };
-        name(program, &self.name);
-        rootfs.into_iter().for_each(|rootfs| name(rootfs, "rootfs"));
+        if done.status != 0 && !done.stderr.lines().all(unreadable) {
+            return Err(Error::Failed(format!("cannot fill the classroom host: {}", done.stderr)));
+        }
+        for (from, to) in [(Some(program), &*self.name), (rootfs, "rootfs")] {
+            if let Some(name) = from.and_then(Path::file_name) {
+                fs::rename(workshop.join(name), workshop.join(to))
+                    .attempt("fill the classroom host")?;
+            }
+        }
+        Ok(())
     }
 
     /// The number that the machine knows the host's PID 1 by.
@@ -260,10 +275,10 @@ impl Host {
     /// Plain words are run as they are, without a shell (shells differ in whether they fork for
     /// their last command, and `ps` shows it); anything else by `sh -c`.
     ///
-    /// # Panics
+    /// # Errors
     /// If it does not end before the deadline.
     #[track_caller]
-    pub fn run(&self, script: &str) -> Output {
+    pub fn run(&self, script: &str) -> Result<Output> {
         let plain = |c: char| c.is_ascii_alphanumeric() || " /._-,:=+@".contains(c);
         let assigns = script.split(' ').next().is_some_and(|word| word.contains('='));
         if script.chars().all(plain) && !assigns {
@@ -274,10 +289,9 @@ impl Host {
 
     /// A shell on the host that reads its commands from a pipe: see [`Session::ask`].
     ///
-    /// # Panics
+    /// # Errors
     /// If it cannot be started.
-    #[track_caller]
-    pub fn shell(&self) -> Session {
+    pub fn shell(&self) -> Result<Session> {
         Session::start(&mut self.command(["sh"]))
     }
 
@@ -289,21 +303,18 @@ impl Host {
 
     /// Reads a file of the host; see [`path`](Host::path).
     ///
-    /// # Panics
+    /// # Errors
     /// If it cannot be read.
-    #[track_caller]
-    pub fn read(&self, inside: &str) -> String {
-        let bytes = fs::read(self.path(inside));
-        let bytes = bytes.unwrap_or_else(|err| panic!("host: cannot read {inside}: {err}"));
-        String::from_utf8_lossy(&bytes).into_owned()
+    pub fn read(&self, inside: &str) -> Result<String> {
+        let bytes = fs::read(self.path(inside)).attempt(&format!("read {inside} of the host"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The host's processes as its /proc has them: number and arguments, in the order of numbers.
-    /// Without init's [`stand_in`](crate::normal::stand_in)s.
+    /// Without init's [`stand_in`](crate::normal::stand_in)s; none if the host is gone.
     pub fn processes(&self) -> Vec<(u32, String)> {
-        let entries = fs::read_dir(self.path("/proc")).expect("the host is gone");
         let mut list = Vec::new();
-        for entry in entries.flatten() {
+        for entry in fs::read_dir(self.path("/proc")).into_iter().flatten().flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let Ok(args) = fs::read(entry.path().join("cmdline")) else { continue };
             let args = String::from_utf8_lossy(&args).trim_end_matches('\0').replace('\0', " ");
@@ -336,14 +347,14 @@ fn environment(command: &mut Command) {
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Place {
+    fn new() -> io::Result<Place> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("classroom-{}-{count}", std::process::id());
-        let place = std::env::temp_dir().join(name);
-        fs::create_dir(&place).unwrap_or_else(|err| panic!("cannot make {place:?}: {err}"));
-        fs::create_dir(place.join("root")).expect("cannot make a folder in it");
-        Place(place)
+        let place = Place(std::env::temp_dir().join(name));
+        fs::create_dir(&place.0)?;
+        fs::create_dir(place.0.join("root"))?;
+        Ok(place)
     }
 }
 

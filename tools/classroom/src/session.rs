@@ -1,27 +1,51 @@
 //! Running commands: to their end, line by line through pipes, or on a terminal.
 //!
-//! Waits are for events; only [`until`] looks again and again. Every wait has the same generous [`DEADLINE`], and panics after it with
-//! what it waited for and all that had come until then.
+//! Waits are for events; only [`until`] looks again and again. Every wait has the same generous [`DEADLINE`], and fails after
+//! it with what it waited for and all that had come until then.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::Read;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::Location;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
 use nix::fcntl::OFlag;
-use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::pty::grantpt;
+use nix::pty::posix_openpt;
+use nix::pty::ptsname_r;
+use nix::pty::unlockpt;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::Result;
+use crate::error::Attempt;
 
 /// How long a wait may last: far more than a loaded machine, or one that is emulated, needs.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How many pieces of output may wait to be read. After that a program that prints without end waits for us, as it would
+/// for any reader, and does not fill the memory.
+const PIECES: usize = 256;
+
 /// What a command left behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Output {
     /// Its standard output; bytes that are no UTF-8 are replaced.
     pub stdout: String,
@@ -31,15 +55,13 @@ pub struct Output {
     pub status: i32,
 }
 
-/// Runs a command to its end, with nothing to read (unless the caller has set its stdin).
+/// Runs a command to its end, with nothing to read.
 ///
-/// # Panics
+/// # Errors
 /// If it cannot be started, or does not end before the deadline.
 #[track_caller]
-pub fn output(command: &mut Command) -> Output {
-    let mut session = Session::start(command);
-    session.close();
-    session.finish()
+pub fn output(command: &mut Command) -> Result<Output> {
+    Session::start(command)?.finish()
 }
 
 enum Event {
@@ -58,6 +80,7 @@ pub struct Session {
     pid: i32,
     /// What one writes to: a pipe, or the master side of a terminal.
     input: Option<File>,
+    /// The other side, which the command has, too.
     terminal: Option<File>,
     events: Receiver<Event>,
     stdout: Vec<u8>,
@@ -72,75 +95,76 @@ pub struct Session {
 impl Session {
     /// Starts a command whose stdin, stdout and stderr are pipes.
     ///
-    /// # Panics
+    /// # Errors
     /// If it cannot be started.
-    #[track_caller]
-    pub fn start(command: &mut Command) -> Session {
-        let name = format!("{command:?}");
+    pub fn start(command: &mut Command) -> Result<Session> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = spawn(command, &name);
-        let pid = child.id() as i32;
-        let (sender, events) = channel();
+        let mut child = spawn(command)?;
         let input = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
-        let stdout = child.stdout.take().expect("stdout is a pipe");
-        let stderr = child.stderr.take().expect("stderr is a pipe");
-        relay(stdout, Event::Out, &sender);
-        relay(stderr, Event::Err, &sender);
-        reap(child, sender);
-        Session { name, pid, input, terminal: None, events, open: 2, ..Session::empty() }
+        let out = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        let err = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        Ok(Session::follow(command, child, input, out, err))
     }
 
-    /// Starts a command on a new terminal of 24 lines and 80 columns. stdout and stderr both go to
-    /// it. (That it is the *controlling* terminal is up to the command: see
-    /// [`Host::terminal`](crate::Host::terminal).)
+    /// Starts a command on a new terminal of 24 lines and 80 columns. stdout and stderr both go to it. (That it is the
+    /// *controlling* terminal is up to the command: see [`Host::terminal`](crate::Host::terminal).)
     ///
-    /// # Panics
+    /// # Errors
     /// If it cannot be started.
-    #[track_caller]
-    pub fn on_terminal(command: &mut Command) -> Session {
-        let name = format!("{command:?}");
-        let (master, slave) = open_terminal().expect("cannot open a pseudo-terminal");
-        let clone = |file: &File| file.try_clone().expect("cannot duplicate a terminal");
-        command.stdin(clone(&slave)).stdout(clone(&slave)).stderr(clone(&slave));
-        let child = spawn(command, &name);
+    pub fn on_terminal(command: &mut Command) -> Result<Session> {
+        let (master, slave) = open_terminal().attempt("open a pseudo-terminal")?;
+        let clone = |file: &File| file.try_clone().attempt("duplicate a terminal");
+        command.stdin(clone(&slave)?).stdout(clone(&slave)?).stderr(clone(&slave)?);
+        let child = spawn(command)?;
         // The command must hold the only copies, or the terminal never hangs up.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let pid = child.id() as i32;
-        let (sender, events) = channel();
-        relay(clone(&master), Event::Out, &sender);
-        reap(child, sender);
-        let (input, terminal) = (Some(master), Some(slave));
-        let session = Session { name, pid, input, terminal, events, open: 1, ..Session::empty() };
-        session.resize(24, 80);
-        session
+        let out = Some(clone(&master)?);
+        let mut session = Session::follow(command, child, Some(master), out, None);
+        session.terminal = Some(slave);
+        session.resize(24, 80)?;
+        Ok(session)
     }
 
-    fn empty() -> Session {
+    /// Follows what a command says, in threads that end with it.
+    fn follow(
+        command: &Command,
+        child: Child,
+        input: Option<File>,
+        out: Option<File>,
+        err: Option<File>,
+    ) -> Session {
+        let (sender, events) = sync_channel(PIECES);
+        let (name, pid) = (format!("{command:?}"), child.id() as i32);
+        let open = [&out, &err].into_iter().flatten().count();
+        out.into_iter().for_each(|out| relay(out, Event::Out, &sender));
+        err.into_iter().for_each(|err| relay(err, Event::Err, &sender));
+        reap(child, sender);
+        let (stdout, stderr) = Default::default();
         Session {
-            name: String::new(),
-            pid: 0,
-            input: None,
+            name,
+            pid,
+            input,
             terminal: None,
-            events: channel().1,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
+            events,
+            stdout,
+            stderr,
             seen: 0,
-            open: 0,
+            open,
             status: None,
         }
     }
 
-    /// Sends bytes: `"exit\n"`, or on a terminal also `"\x03"` (Ctrl-C), `"\x04"` (Ctrl-D),
-    /// `"\x1a"` (Ctrl-Z).
+    /// Sends bytes: `"exit\n"`, or on a terminal also `"\x03"` (Ctrl-C), `"\x04"` (Ctrl-D), `"\x1a"` (Ctrl-Z).
     ///
-    /// # Panics
+    /// # Errors
     /// If the command no longer reads.
     #[track_caller]
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let input = self.input.as_mut().expect("the input has been closed");
-        if let Err(err) = input.write_all(bytes.as_ref()) {
-            panic!("cannot write to {}: {err}\n{}", self.name, self.so_far());
-        }
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
+        let sent = match &mut self.input {
+            Some(input) => input.write_all(bytes.as_ref()).map_err(|err| err.to_string()),
+            None => Err("it has been closed".into()),
+        };
+        sent.map_err(|err| self.failed(&format!("cannot write to its input: {err}")))
     }
 
     /// Closes its input: it reads an end of file. (On a terminal this hangs up.)
@@ -150,65 +174,71 @@ impl Session {
 
     /// Reads stdout until `pattern` comes, and returns all that came since the last call, with it.
     ///
-    /// # Panics
+    /// # Errors
     /// If the command ends, or the deadline passes, without it.
     #[track_caller]
-    pub fn wait_for(&mut self, pattern: &str) -> String {
+    pub fn wait_for(&mut self, pattern: &str) -> Result<String> {
         let end = Instant::now() + DEADLINE;
         loop {
-            let new = &self.stdout[self.seen..];
-            if let Some(at) = find(new, pattern.as_bytes()) {
-                let text = String::from_utf8_lossy(&new[..at + pattern.len()]).into_owned();
-                self.seen += at + pattern.len();
-                return text;
+            if let Some(text) = self.seen(pattern) {
+                return Ok(text);
             }
-            self.next(end, &format!("{pattern:?} on stdout"));
+            self.next(end, &format!("{pattern:?} on stdout"))?;
         }
+    }
+
+    /// What has come on stdout since the last call, up to and with `pattern`; none if that has not come.
+    pub fn seen(&mut self, pattern: &str) -> Option<String> {
+        let new = &self.stdout[self.seen..];
+        let at = find(new, pattern.as_bytes())? + pattern.len();
+        let text = String::from_utf8_lossy(&new[..at]).into_owned();
+        self.seen += at;
+        Some(text)
     }
 
     /// Reads stderr until `pattern` comes, and returns all of stderr so far.
     ///
-    /// # Panics
+    /// # Errors
     /// As [`wait_for`](Session::wait_for).
     #[track_caller]
-    pub fn wait_for_err(&mut self, pattern: &str) -> String {
+    pub fn wait_for_err(&mut self, pattern: &str) -> Result<String> {
         let end = Instant::now() + DEADLINE;
         while find(&self.stderr, pattern.as_bytes()).is_none() {
-            self.next(end, &format!("{pattern:?} on stderr"));
+            self.next(end, &format!("{pattern:?} on stderr"))?;
         }
-        String::from_utf8_lossy(&self.stderr).into_owned()
+        Ok(String::from_utf8_lossy(&self.stderr).into_owned())
     }
 
-    /// Takes in what comes within `wait`, and returns whether anything came: for whoever waits for
-    /// something else than [`wait_for`](Session::wait_for) knows.
+    /// Takes in what comes within `wait`, and returns whether anything came: for whoever waits for something else than
+    /// [`wait_for`](Session::wait_for) knows.
     pub fn poll(&mut self, wait: Duration) -> bool {
         let event = self.events.recv_timeout(wait);
         event.map(|event| self.take(event)).is_ok()
     }
 
-    /// Takes in all that has been written to the terminal so far, however late the thread is that
-    /// reads it: an escape sequence goes the same way, and comes last.
+    /// Takes in all that has been written to the terminal so far, however late the thread is that reads it: an escape
+    /// sequence goes the same way, and comes last.
     ///
-    /// # Panics
+    /// # Errors
     /// If it does not come before the deadline.
     #[track_caller]
-    pub fn catch_up(&mut self) {
+    pub fn catch_up(&mut self) -> Result<()> {
         const MARK: &[u8] = b"\x1b[4711z";
-        let Some(terminal) = &mut self.terminal else { return };
+        let Some(terminal) = &mut self.terminal else { return Ok(()) };
         if terminal.write_all(MARK).is_err() {
-            return; // it has hung up
+            return Ok(()); // it has hung up
         }
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(at) = find(&self.stdout[self.seen..], MARK) {
                 let at = self.seen + at;
                 self.stdout.drain(at..at + MARK.len());
-                return;
+                return Ok(());
             }
             if self.open == 0 || self.terminal.is_none() {
-                return;
+                return Ok(());
             }
-            self.next(end, "all of its output");
+            self.next(end, "all of its output")?;
         }
     }
 
@@ -217,9 +247,19 @@ impl Session {
         &self.stdout
     }
 
-    /// Whether the process that was started has ended.
-    pub fn ended(&self) -> bool {
-        self.status.is_some()
+    /// All of stderr so far.
+    pub fn stderr(&self) -> &[u8] {
+        &self.stderr
+    }
+
+    /// How the process that was started has ended, if it has.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// Whether it has ended, and nobody holds its streams any more.
+    pub fn is_over(&self) -> bool {
+        self.status.is_some() && self.open == 0
     }
 
     /// The file of the terminal, `/dev/pts/3`, if this session has one.
@@ -230,37 +270,42 @@ impl Session {
 
     /// To a shell that reads its commands from a pipe: sends a command, returns what it prints.
     ///
-    /// # Panics
+    /// # Errors
     /// If the shell ends before the command has.
     #[track_caller]
-    pub fn ask(&mut self, command: &str) -> String {
+    pub fn ask(&mut self, command: &str) -> Result<String> {
         const MARK: &str = "\u{1}asked\u{1}\n";
-        self.send(format!("{command}\nprintf '\\001asked\\001\\n'\n"));
-        let text = self.wait_for(MARK);
-        text[..text.len() - MARK.len()].to_string()
+        self.send(format!("{command}\nprintf '\\001asked\\001\\n'\n"))?;
+        let text = self.wait_for(MARK)?;
+        Ok(text[..text.len() - MARK.len()].to_string())
     }
 
     /// Gives the terminal another size; its foreground process gets SIGWINCH.
     ///
-    /// # Panics
+    /// # Errors
     /// If this is no terminal.
-    #[track_caller]
-    pub fn resize(&self, rows: u16, columns: u16) {
-        let terminal = self.terminal.as_ref().expect("this session has no terminal");
-        let stdin = terminal.try_clone().expect("cannot duplicate the terminal");
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        let Some(terminal) = &self.terminal else {
+            return Err(Error::Failed("this is no terminal".into()));
+        };
+        let stdin = terminal.try_clone().attempt("duplicate the terminal")?;
         let (rows, columns) = (rows.to_string(), columns.to_string());
         let mut stty = Command::new("stty");
-        stty.args(["rows", &rows, "cols", &columns]).stdin(stdin);
-        assert!(stty.status().is_ok_and(|status| status.success()), "{stty:?} failed");
+        let done = stty
+            .args(["rows", &rows, "cols", &columns])
+            .stdin(stdin)
+            .status()
+            .attempt("run stty")?;
+        if done.success() { Ok(()) } else { Err(Error::Failed(format!("{stty:?} failed"))) }
     }
 
-    /// Closes the input of a command on pipes, and waits until it has ended and both of its
-    /// streams are closed (also by what it left in the background).
+    /// Closes the input of a command on pipes, and waits until it has ended and both of its streams are closed (also by
+    /// what it left in the background).
     ///
-    /// # Panics
+    /// # Errors
     /// If that does not happen before the deadline.
     #[track_caller]
-    pub fn finish(&mut self) -> Output {
+    pub fn finish(&mut self) -> Result<Output> {
         if self.terminal.take().is_none() {
             self.close();
         }
@@ -269,42 +314,44 @@ impl Session {
 
     /// As [`finish`](Session::finish), but its input stays open: it has to end for another reason.
     ///
-    /// # Panics
+    /// # Errors
     /// If that does not happen before the deadline.
     #[track_caller]
-    pub fn outcome(&mut self) -> Output {
+    pub fn outcome(&mut self) -> Result<Output> {
         let end = Instant::now() + DEADLINE;
-        while self.status.is_none() || self.open > 0 {
-            self.next(end, "its end");
-        }
-        let status = self.status.expect("it has ended");
-        Output {
-            stdout: String::from_utf8_lossy(&self.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&self.stderr).into_owned(),
-            status: status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1),
-        }
-    }
-
-    /// Kills the process that was started (for a command on a host that is only `nsenter`: what runs
-    /// on the host goes on) without waiting for it.
-    pub fn kill(&self) {
-        use nix::sys::signal::{Signal, kill};
-        _ = kill(nix::unistd::Pid::from_raw(self.pid), Signal::SIGKILL);
-    }
-
-    /// Takes in one event, or panics.
-    #[track_caller]
-    fn next(&mut self, end: Instant, awaited: &str) {
-        match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(event) => self.take(event),
-            Err(why) => {
-                let why = match why {
-                    RecvTimeoutError::Timeout => format!("{} seconds passed", DEADLINE.as_secs()),
-                    RecvTimeoutError::Disconnected => "it ended".to_string(),
-                };
-                panic!("waited for {awaited} of {}, but {why}\n{}", self.name, self.so_far());
+        loop {
+            if let Some(status) = self.status.filter(|_| self.open == 0) {
+                return Ok(Output {
+                    stdout: String::from_utf8_lossy(&self.stdout).into_owned(),
+                    stderr: String::from_utf8_lossy(&self.stderr).into_owned(),
+                    status: status
+                        .code()
+                        .or(status.signal().map(|signal| 128 + signal))
+                        .unwrap_or(-1),
+                });
             }
+            self.next(end, "its end")?;
         }
+    }
+
+    /// Kills the process that was started (for a command on a host that is only `nsenter`: what runs on the host goes on)
+    /// without waiting for it.
+    pub fn kill(&self) {
+        _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+    }
+
+    /// Takes in one event.
+    #[track_caller]
+    fn next(&mut self, end: Instant, awaited: &str) -> Result<()> {
+        let why = match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(event) => {
+                self.take(event);
+                return Ok(());
+            }
+            Err(RecvTimeoutError::Timeout) => format!("{} seconds passed", DEADLINE.as_secs()),
+            Err(RecvTimeoutError::Disconnected) => "it ended".to_string(),
+        };
+        Err(self.failed(&format!("waited for {awaited}, but {why}")))
     }
 
     fn take(&mut self, event: Event) {
@@ -319,10 +366,15 @@ impl Session {
         }
     }
 
-    fn so_far(&self) -> String {
-        let (out, err) =
-            (String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(&self.stderr));
-        format!("stdout so far:\n{out}\nstderr so far:\n{err}\nstatus: {:?}", self.status)
+    #[track_caller]
+    fn failed(&self, what: &str) -> Error {
+        let [out, err] = [&self.stdout, &self.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        Error::Failed(format!(
+            "{}: {what} ({})\nstdout so far:\n{out}\nstderr so far:\n{err}\nstatus: {:?}",
+            self.name,
+            Location::caller(),
+            self.status
+        ))
     }
 }
 
@@ -338,13 +390,12 @@ fn open_terminal() -> std::io::Result<(File, File)> {
     Ok((File::from(OwnedFd::from(master)), slave))
 }
 
-#[track_caller]
-fn spawn(command: &mut Command, name: &str) -> Child {
-    command.spawn().unwrap_or_else(|err| panic!("cannot run {name}: {err}"))
+fn spawn(command: &mut Command) -> Result<Child> {
+    command.spawn().attempt(&format!("run {command:?}"))
 }
 
 /// Sends on what a stream brings. A terminal that nobody holds any more reads as EIO.
-fn relay(mut from: impl Read + Send + 'static, kind: fn(Vec<u8>) -> Event, to: &Sender<Event>) {
+fn relay(mut from: File, kind: fn(Vec<u8>) -> Event, to: &SyncSender<Event>) {
     let to = to.clone();
     thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -357,7 +408,7 @@ fn relay(mut from: impl Read + Send + 'static, kind: fn(Vec<u8>) -> Event, to: &
     });
 }
 
-fn reap(mut child: Child, to: Sender<Event>) {
+fn reap(mut child: Child, to: SyncSender<Event>) {
     thread::spawn(move || {
         if let Ok(status) = child.wait() {
             _ = to.send(Event::Ended(status));
@@ -365,17 +416,45 @@ fn reap(mut child: Child, to: Sender<Event>) {
     });
 }
 
-/// Waits until `done` is true. Only for what gives no event to wait for (a file in /proc, say).
+/// What a look at something says: whether it is so, or why one cannot tell.
+pub trait Look {
+    /// The answer.
+    ///
+    /// # Errors
+    /// If one cannot tell.
+    fn answer(self) -> Result<bool>;
+}
+
+impl Look for bool {
+    fn answer(self) -> Result<bool> {
+        Ok(self)
+    }
+}
+
+impl Look for Result<bool> {
+    fn answer(self) -> Result<bool> {
+        self
+    }
+}
+
+/// Waits until `look` says that it is so. Only for what gives no event to wait for (a file in /proc, say).
 ///
-/// # Panics
-/// With `what` if that takes longer than the [`DEADLINE`].
+/// # Errors
+/// With `what` if that takes longer than the [`DEADLINE`]; and as `look`.
 #[track_caller]
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn until<L: Look>(what: &str, mut look: impl FnMut() -> L) -> Result<()> {
     let end = Instant::now() + DEADLINE;
-    while !done() {
-        assert!(Instant::now() < end, "waited {} seconds until {what}", DEADLINE.as_secs());
+    while !look().answer()? {
+        if Instant::now() > end {
+            let seconds = DEADLINE.as_secs();
+            return Err(Error::Failed(format!(
+                "waited {seconds} seconds until {what} ({})",
+                Location::caller()
+            )));
+        }
         thread::sleep(Duration::from_millis(5));
     }
+    Ok(())
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

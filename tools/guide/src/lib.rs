@@ -37,8 +37,6 @@ pub mod session;
 use std::fmt;
 use std::fs;
 use std::io::Write;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -201,9 +199,7 @@ fn all(
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(block) = blocks.get(at) else { return texts };
-            // The classroom panics where a test would.
-            let text = catch_unwind(AssertUnwindSafe(|| generate(block)));
-            texts.push((at, text.unwrap_or_else(|_| Err(anyhow!("it failed, as said above")))));
+            texts.push((at, generate(block)));
         }
     };
     let mut texts: Vec<_> = thread::scope(|scope| {

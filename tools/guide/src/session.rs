@@ -40,6 +40,7 @@ use classroom::Cgroups;
 use classroom::Host;
 use classroom::Session;
 use classroom::Setup;
+use classroom::root::is_root;
 use regex::Regex;
 use steps::Step;
 use steps::Steps;
@@ -191,8 +192,8 @@ impl Terminal {
         // No line editor: what comes back is what was typed. PS1 is not for the shells inside.
         let rc = format!("PS1='{prompt}' PS2='> '\nset +o emacs\nunset HISTFILE\n");
         fs::write(host.path(&format!("{home}/.bashrc")), rc).context("cannot write the .bashrc")?;
-        let session = Session::on_terminal(&mut command);
-        session.resize(24, columns);
+        let session = Session::on_terminal(&mut command)?;
+        session.resize(24, columns)?;
         let mut terminal = Terminal { session, seen: 0, patience, prompt: String::new() };
         terminal.ready().context("the first prompt")?;
         terminal.news();
@@ -237,7 +238,7 @@ impl Terminal {
             if !self.prompt.is_empty() {
                 return Ok(());
             }
-            if !self.session.poll(Duration::from_millis(200)) && self.session.ended() {
+            if !self.session.poll(Duration::from_millis(200)) && self.session.status().is_some() {
                 return Ok(());
             }
             ensure!(
@@ -262,25 +263,25 @@ impl Terminal {
 }
 
 /// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`]. Returns whether it came to that.
-fn quiet(host: &Host, terminals: &mut Terminals) -> bool {
+fn quiet(host: &Host, terminals: &mut Terminals) -> anyhow::Result<bool> {
     let end = Instant::now() + BUSY;
     let mut look = || {
         let busy = busy(host);
         let mut length = 0;
         for terminal in terminals.iter_mut().flatten() {
-            terminal.session.catch_up();
+            terminal.session.catch_up()?;
             length += terminal.session.stdout().len();
         }
-        (busy, length)
+        anyhow::Ok((busy, length))
     };
-    let (mut last, mut same) = (look(), 0);
+    let (mut last, mut same) = (look()?, 0);
     while Instant::now() < end && same < 3 {
         thread::sleep(LOOK);
-        let now = look();
+        let now = look()?;
         same = if now == last && now.0.is_some() { same + 1 } else { 0 };
         last = now;
     }
-    same == 3
+    Ok(same == 3)
 }
 
 /// What tells whether the host's processes do anything: how often each of them went to sleep. None if one is awake.
@@ -388,7 +389,7 @@ impl Stage<'_> {
             }
             _ => {}
         }
-        if !classroom::need::is_root() {
+        if !is_root() {
             return keep(
                 "sessions need root: the classroom host is to have a root and an ordinary user (sudo)",
                 true,
@@ -500,7 +501,7 @@ fn furnish(
     }
     // The first terminal is 4711.
     script += "[ ! -e /proc/sys/kernel/ns_last_pid ] || echo 4710 >/proc/sys/kernel/ns_last_pid\n";
-    let done = host.run(&script);
+    let done = host.run(&script)?;
     ensure!(done.status == 0, "cannot set up the classroom host: {}", done.stderr);
     Ok(())
 }
@@ -543,7 +544,7 @@ fn play(
             terminals[number] = Some(terminal);
         }
         // What one terminal does may show on the other one: what has come belongs above this line.
-        let calm = quiet(host, &mut terminals);
+        let calm = quiet(host, &mut terminals)?;
         for (other, terminal) in terminals.iter_mut().enumerate() {
             let Some(terminal) = terminal else { continue };
             if other == number && matches!(line, Line::Typed { .. }) {
@@ -570,17 +571,20 @@ fn play(
         };
         let last = host.processes().into_iter().map(|(pid, _)| pid).max();
         normal.processes(last.unwrap_or_default(), calm);
-        ensure!(!terminal.session.ended(), "in front of {what}: the terminal's shell has ended");
+        ensure!(
+            terminal.session.status().is_none(),
+            "in front of {what}: the terminal's shell has ended"
+        );
         let was_inside = inside(&terminal.prompt);
         terminal.prompt.clear();
-        terminal.session.send(bytes(typed));
+        terminal.session.send(bytes(typed))?;
         // What was typed comes back first.
         echo(terminal, typed);
         let next = lines[at + 1..].iter().find(|next| next.terminal() == number);
         let elsewhere = lines.get(at + 1).is_some_and(|next| next.terminal() != number);
         if elsewhere || matches!(next, Some(Line::Key(_))) {
             // It may go on running.
-            quiet(host, &mut terminals);
+            quiet(host, &mut terminals)?;
         } else {
             terminal.ready().with_context(|| format!("after {what}"))?;
         }
@@ -606,7 +610,10 @@ fn echo(terminal: &mut Terminal, typed: &str) {
         return; // not every key shows
     }
     let end = Instant::now() + terminal.patience;
-    while !terminal.text().contains('\n') && Instant::now() < end && !terminal.session.ended() {
+    while !terminal.text().contains('\n')
+        && Instant::now() < end
+        && terminal.session.status().is_none()
+    {
         terminal.session.poll(Duration::from_millis(50));
     }
 }

@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use classroom::Error;
+use classroom::Result;
+use classroom::root::is_root;
+use classroom::trial;
+use classroom::trials;
 use guide::Report;
 use guide::Task;
 use steps::Steps;
@@ -11,6 +17,25 @@ use tempfile::TempDir;
 
 const ONE: &str = "//! Step 01: one thing. And more.\n\nfn main() {\n    run();\n}\n\n/// Runs.\n#[must_use]\nfn run() -> u32 {\n    1\n}\n\nconst NAME: &str = \"x\";\n";
 const TWO: &str = "//! Step 02: two things.\n\nfn main() {\n    run();\n}\n\n/// Runs.\n#[must_use]\nfn run() -> u32 {\n    let two = 2;\n    two\n}\n\nconst NAME: &str = \"x\";\n\n\n\n// far\n// away\nfn last() {}\n";
+
+fn main() -> ExitCode {
+    trial::run(trials![
+        what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line,
+        a_block_can_be_asked_for_alone,
+        what_a_broken_marker_may_swallow_is_not_written,
+        a_changed_step_is_noticed_and_mended,
+        every_hunk_is_shown_once,
+        links_lead_somewhere,
+        man_pages_exist,
+        the_schedule_adds_up,
+        a_session_shows_what_its_commands_print,
+        a_session_has_a_second_terminal_and_keys,
+        a_session_can_be_an_ordinary_users,
+        a_command_that_does_not_end_is_named_with_what_came_until_then,
+        an_output_that_looks_like_a_command_is_refused,
+        times_and_namespaces_look_the_same_every_time,
+    ])
+}
 
 /// A step as a session sees it: `run COMMAND` says who it is, and runs the command.
 const PROGRAM: &str = "#!/bin/sh\nshift\necho \"Running $1 as $$\" >&2\n\"$@\"\n";
@@ -24,7 +49,7 @@ impl Repo {
         repo.write("steps/step01_one/src/main.rs", ONE);
         repo.write("steps/step02_two/src/main.rs", TWO);
         for name in ["step01_one", "step02_two"] {
-            classroom::executable(&repo.0.path().join("built").join(name), PROGRAM);
+            classroom::executable(&repo.0.path().join("built").join(name), PROGRAM).expect("write");
         }
         repo.write("guide.md", guide);
         repo
@@ -73,8 +98,7 @@ fn assert_wrong(guide: &str, expected: &[&str]) {
     assert_eq!(wrong.is_empty(), expected.is_empty(), "{wrong}");
 }
 
-#[test]
-fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() {
+fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() -> Result<()> {
     let chapter = "# Guide\n## 1. One\n";
     for (text, expected) in [
         ("<!-- diff 02 -->\n", "line 3, chapter \"1. One\": `diff 02` has no end"),
@@ -104,10 +128,10 @@ fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() {
         assert_wrong(&format!("{chapter}{text}"), &[expected]);
     }
     assert_wrong(&format!("{chapter}<!-- a comment -->\n```sh\n# <!-- end -->\n```\n"), &[]);
+    Ok(())
 }
 
-#[test]
-fn a_block_can_be_asked_for_alone() {
+fn a_block_can_be_asked_for_alone() -> Result<()> {
     let stale = "```rust\nstale\n```\n<!-- end -->\n";
     let repo = Repo::new(&format!(
         "# G\n<!-- code 01 main -->\n{stale}<!-- code 02 main -->\n{stale}[nowhere](#nowhere)\n"
@@ -118,18 +142,18 @@ fn a_block_can_be_asked_for_alone() {
     assert!(repo.read().contains("stale"), "the other one is left as it is");
     let err = repo.run_block(true, Some("code 07")).expect_err("there is none");
     assert_eq!(err.to_string(), "no block's marker has these words");
+    Ok(())
 }
 
-#[test]
-fn what_a_broken_marker_may_swallow_is_not_written() {
+fn what_a_broken_marker_may_swallow_is_not_written() -> Result<()> {
     let text = "# G\n<!-- diff 02 -->\nprose\n<!-- code 01 -->\n<!-- end -->\n";
     let repo = Repo::new(text);
     assert!(!repo.run(false).problems.is_empty());
     assert_eq!(repo.read(), text);
+    Ok(())
 }
 
-#[test]
-fn a_changed_step_is_noticed_and_mended() {
+fn a_changed_step_is_noticed_and_mended() -> Result<()> {
     let repo = Repo::new(
         "# G\n## 1. One\n<!-- code 01 run -->\n<!-- end -->\n<!-- code 02 NAME -->\n<!-- end -->\n\
          ## 2. Two\n<!-- diff 02 hunk 2 -->\n<!-- end -->\n<!-- diff 02 hunk 1 -->\n<!-- end -->\n",
@@ -156,10 +180,10 @@ fn a_changed_step_is_noticed_and_mended() {
     assert_eq!(repo.read(), text, "a check has written");
     assert_eq!(repo.run(false).problems, []);
     assert_eq!(repo.wrong(), "");
+    Ok(())
 }
 
-#[test]
-fn every_hunk_is_shown_once() {
+fn every_hunk_is_shown_once() -> Result<()> {
     let problems = |guide: &str| {
         let all = Repo::new(guide).run(false).problems;
         all.iter().map(|one| one.to_string()).collect::<Vec<_>>().join("\n")
@@ -169,10 +193,10 @@ fn every_hunk_is_shown_once() {
     assert!(problems(&hunk(" hunk 1")).contains("is not shown: <!-- diff 02 hunks 2 -->"));
     assert!(problems(&(hunk("") + &hunk(" hunk 2"))).contains("shown twice: hunks 2"));
     assert_eq!(problems(&hunk("")), "");
+    Ok(())
 }
 
-#[test]
-fn links_lead_somewhere() {
+fn links_lead_somewhere() -> Result<()> {
     assert_wrong(
         "# G\n[a](#2-the-hostname-new) [b](#1-one) [c](steps/step01_one/src/main.rs) [d](https://example.org/#x)\n\
          [e](#same-1) [f](#same) `[g](#not-a-link)`\n\
@@ -188,22 +212,22 @@ fn links_lead_somewhere() {
         &["the link to nothing.md leads nowhere: there is no such file"],
     );
     assert_wrong("# G\n[a](guide.md#x)\n", &["the link to guide.md#x leads nowhere"]);
+    Ok(())
 }
 
-#[test]
-fn man_pages_exist() {
+fn man_pages_exist() -> Result<()> {
     let found = std::process::Command::new("man").args(["-w", "2", "unshare"]).output();
     if !found.is_ok_and(|found| found.status.success()) {
-        let why = "this machine has no man pages (apt install man-db manpages-dev)".to_string();
-        let missing = classroom::Missing { why, by_nature: false };
-        return classroom::need::skip(&missing, "man_pages_exist");
+        return Err(Error::Missing(
+            "this machine has no man pages (apt install man-db manpages-dev)".into(),
+        ));
     }
     assert_wrong("# G\nunshare(2) and `unshare(1)`, but `exit(77)` and f(x) are code\n", &[]);
     assert_wrong("# G\nunshare(3)\n", &["line 2: there is no man page unshare(3) here"]);
+    Ok(())
 }
 
-#[test]
-fn the_schedule_adds_up() {
+fn the_schedule_adds_up() -> Result<()> {
     let chapters = "## 1. One\n*8 / 20 / 30 minutes*\n## 2. Two\n*– / 40 / 35 minutes*\n## End\n*2 minutes*\n## Notes\n";
     let repo = Repo::new(&format!("# G\n<!-- schedule -->\n<!-- end -->\n{chapters}"));
     repo.run(false);
@@ -219,14 +243,13 @@ fn the_schedule_adds_up() {
         &["the class of 90 minutes takes 91 minutes"],
     );
     assert_wrong(&format!("{schedule}*1 / 2 minutes*\n"), &["expected one number, or three"]);
+    Ok(())
 }
 
 /// The guide with its session run, and what is wrong with it.
-fn session(words: &str, typed: &str) -> Option<(String, String)> {
-    if !classroom::need::is_root() {
-        let why = "the guide's sessions need root".to_string();
-        classroom::need::skip(&classroom::Missing { why, by_nature: false }, "session");
-        return None;
+fn session(words: &str, typed: &str) -> Result<(String, String)> {
+    if !is_root() {
+        return Err(Error::NeedsRoot("the guide's sessions need root".into()));
     }
     let block = |body: &str| {
         format!("# G\n<!-- session {words} -->\n```console\n{body}```\n<!-- end -->\n")
@@ -245,24 +268,24 @@ fn session(words: &str, typed: &str) -> Option<(String, String)> {
         assert_eq!(repo.wrong(), "", "the same session prints something else the second time");
     }
     let body = text.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
-    Some((body.unwrap_or_default().to_string(), wrong))
+    Ok((body.unwrap_or_default().to_string(), wrong))
 }
 
 #[track_caller]
-fn assert_session(words: &str, expected: &str) {
+fn assert_session(words: &str, expected: &str) -> Result<()> {
     // Only what is typed, and an output that is no longer true.
     let typed: String = expected
         .lines()
         .filter(|line| line.starts_with(['$', '#', '>', '^']) || line.starts_with("host"))
         .map(|line| format!("{line}\nan old output\n"))
         .collect();
-    let Some((body, wrong)) = session(words, &typed) else { return };
+    let (body, wrong) = session(words, &typed)?;
     assert_eq!(wrong, "");
     assert_eq!(body, expected);
+    Ok(())
 }
 
-#[test]
-fn a_session_shows_what_its_commands_print() {
+fn a_session_shows_what_its_commands_print() -> Result<()> {
     assert_session(
         "01",
         "$ hostname\n\
@@ -279,11 +302,10 @@ fn a_session_shows_what_its_commands_print() {
          some\n\
          $ cargo build\n\
          error: the classroom's cargo can only run -q -p NAME -- ARGUMENTS\n",
-    );
+    )
 }
 
-#[test]
-fn a_session_has_a_second_terminal_and_keys() {
+fn a_session_has_a_second_terminal_and_keys() -> Result<()> {
     assert_session(
         "01",
         "$ sleep 1000\n\
@@ -298,11 +320,10 @@ fn a_session_has_a_second_terminal_and_keys() {
          # ^D\n\
          $ echo done\n\
          done\n",
-    );
+    )
 }
 
-#[test]
-fn a_session_can_be_an_ordinary_users() {
+fn a_session_can_be_an_ordinary_users() -> Result<()> {
     assert_session(
         "01 user",
         "$ id\n\
@@ -312,14 +333,11 @@ fn a_session_can_be_an_ordinary_users() {
          learner\n\
          host# id -un\n\
          root\n",
-    );
+    )
 }
 
-#[test]
-fn a_command_that_does_not_end_is_named_with_what_came_until_then() {
-    let Some((_, wrong)) = session("01", "$ echo before; sleep 1000\n$ echo after\n") else {
-        return;
-    };
+fn a_command_that_does_not_end_is_named_with_what_came_until_then() -> Result<()> {
+    let (_, wrong) = session("01", "$ echo before; sleep 1000\n$ echo after\n")?;
     for part in [
         "line 2: `session 01`: after `$ echo before; sleep 1000`",
         "in 2 seconds",
@@ -328,17 +346,17 @@ fn a_command_that_does_not_end_is_named_with_what_came_until_then() {
     ] {
         assert!(wrong.contains(part), "expected {part:?} in:\n{wrong}");
     }
+    Ok(())
 }
 
-#[test]
-fn an_output_that_looks_like_a_command_is_refused() {
-    let Some((body, wrong)) = session("01", "$ echo '$ no command'\n") else { return };
+fn an_output_that_looks_like_a_command_is_refused() -> Result<()> {
+    let (body, wrong) = session("01", "$ echo '$ no command'\n")?;
     assert!(wrong.contains("a line of its output begins like a prompt"), "{wrong}");
     assert_eq!(body, "$ echo '$ no command'\n");
+    Ok(())
 }
 
-#[test]
-fn times_and_namespaces_look_the_same_every_time() {
+fn times_and_namespaces_look_the_same_every_time() -> Result<()> {
     assert_session(
         "01",
         "$ touch new; ls -l new\n\
@@ -349,5 +367,5 @@ fn times_and_namespaces_look_the_same_every_time() {
          uts:[4026532281]\n\
          $ readlink /proc/self/ns/ipc\n\
          ipc:[4026531839]\n",
-    );
+    )
 }

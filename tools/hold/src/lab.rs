@@ -9,15 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use classroom::{Cgroups, Host, Output, Session, Setup, need, output};
-
+use classroom::error::Attempt;
+use classroom::root::{Variables, is_root, variables};
+use classroom::{Cgroups, Error, Host, Output, Session, Setup, output};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use steps::Step;
-use steps::Steps;
-use steps::repository;
+use steps::{Step, Steps, repository};
 
-use crate::{Failure, Outcome, hold, not_applicable};
+use crate::{Failure, Outcome, Result, hold, not_applicable};
 
 /// What starts containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +43,8 @@ impl Runner {
     ///
     /// # Errors
     /// [`Failure::Missing`] if it is not installed, or does not build.
-    pub fn find(name: &str) -> Result<Runner, Failure> {
-        let missing = |why| Failure::Missing(why, false);
+    pub fn find(name: &str) -> Result<Runner> {
+        let missing = |why| Failure::Missing(Error::Missing(why));
         if OTHERS.contains(&name) {
             let kind = if name == "bwrap" { Kind::Bubblewrap } else { Kind::Oci };
             let dirs = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
@@ -60,6 +59,11 @@ impl Runner {
         Ok(Runner { program, name, kind: Kind::Step(step.number()) })
     }
 
+    /// Whether only root can start it.
+    pub fn needs_root(&self) -> bool {
+        !matches!(self.kind, Kind::Step(..=9) | Kind::Bubblewrap)
+    }
+
     /// The number of a step.
     pub fn step(&self) -> Option<u8> {
         if let Kind::Step(number) = self.kind { Some(number) } else { None }
@@ -69,6 +73,20 @@ impl Runner {
 /// Those of the repository.
 static STEPS: LazyLock<Steps> =
     LazyLock::new(|| Steps::find(repository()).expect("the repository has steps"));
+
+/// Makes what is not to be made by root: the root file system, and all the steps. Returns the variables that root needs
+/// in order to find them.
+///
+/// # Errors
+/// If one of them does not build.
+pub fn prepare() -> classroom::Result<Variables> {
+    classroom::rootfs()?;
+    let programs = STEPS.programs(STEPS.all()).attempt("build the steps")?;
+    let mut variables = variables(&["CI", "ROOTFS", "RUST_BACKTRACE"]);
+    let folder = programs.first().and_then(|program| program.parent()).unwrap_or(Path::new(""));
+    variables.push(("WORKSHOP_PROGRAMS", folder.into()));
+    Ok(variables)
+}
 
 /// The options of one container.
 #[derive(Debug, Clone, Default)]
@@ -116,29 +134,26 @@ impl Lab {
     ///
     /// # Errors
     /// [`Failure::Missing`] if this machine does not let this user make one.
-    pub fn new(runner: &Runner) -> Result<Lab, Failure> {
-        let missing =
-            |missing: classroom::Missing| Failure::Missing(missing.why, missing.by_nature);
-        let needs_root = !matches!(runner.kind, Kind::Step(..=9) | Kind::Bubblewrap);
-        if needs_root {
-            need::root().map_err(missing)?;
+    pub fn new(runner: &Runner) -> Result<Lab> {
+        if runner.needs_root() && !is_root() {
+            return Err(Failure::Missing(Error::NeedsRoot(format!("{} needs root", runner.name))));
         }
-        let host = Setup::new(&runner.program).name(&runner.name).start().map_err(missing)?;
-        let cgroups = if needs_root { Some(Cgroups::on(&host).map_err(missing)?) } else { None };
+        let host = Setup::new(&runner.program).name(&runner.name).start()?;
+        let cgroups = if runner.needs_root() { Some(Cgroups::on(&host)?) } else { None };
         if runner.kind == Kind::Oci {
             // crun refuses the hybrid layout, which is an empty tree of version 2 in one of version 1.
-            host.run("umount -l /sys/fs/cgroup/unified");
+            host.run("umount -l /sys/fs/cgroup/unified")?;
         }
         let processes = host.processes();
-        let mounts = RefCell::new(host.read("/proc/1/mountinfo"));
+        let mounts = RefCell::new(host.read("/proc/1/mountinfo")?);
         let cgroups_may_stay = Cell::new(false);
         let patience = runner.step().is_none().then(|| watch(host.pid()));
         let (runner, named) = (runner.clone(), Named::default());
         let lab =
             Lab { patience, host, cgroups, runner, processes, mounts, cgroups_may_stay, named };
         // A case that one of these is not expected to hold must not be paid for by the machine.
-        if lab.runner.step().is_some_and(|step| step < 7) && need::is_root() {
-            lab.own_devices();
+        if lab.runner.step().is_some_and(|step| step < 7) && is_root() {
+            lab.own_devices()?;
         }
         Ok(lab)
     }
@@ -176,11 +191,7 @@ impl Lab {
     ///
     /// # Errors
     /// [`Failure::NotApplicable`] if this runner has none of the kind.
-    pub fn with<S: AsRef<OsStr>>(
-        &self,
-        options: &Options,
-        command: &[S],
-    ) -> Result<Vec<OsString>, Failure> {
+    pub fn with<S: AsRef<OsStr>>(&self, options: &Options, command: &[S]) -> Result<Vec<OsString>> {
         let mut argv = vec![OsString::from(self.program())];
         let rootfs = options.rootfs.clone().unwrap_or_else(|| "rootfs".into());
         match self.runner.kind {
@@ -227,18 +238,19 @@ impl Lab {
         rootfs: &OsStr,
         options: &Options,
         command: &[S],
-    ) -> Result<Vec<OsString>, Failure> {
+    ) -> Result<Vec<OsString>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("hold-{}-{count}", std::process::id());
         let bundle = format!("/workshop/bundles/{name}");
         let program = self.program();
-        let spec = self.host.run(&format!("mkdir -p {bundle}; cd {bundle}; {program} spec; pwd"));
+        let spec =
+            self.host.run(&format!("mkdir -p {bundle}; cd {bundle}; {program} spec; pwd"))?;
         hold(spec.stdout.ends_with(&format!("{bundle}\n")), || spec.stderr)?;
         let file = self.host.path(&bundle).join("config.json");
-        let text = fs::read_to_string(&file).map_err(|err| Failure::NotHeld(err.to_string()))?;
+        let text = fs::read_to_string(&file).attempt("read what it wrote")?;
         let mut config: serde_json::Value =
-            serde_json::from_str(&text).map_err(|err| Failure::NotHeld(err.to_string()))?;
+            serde_json::from_str(&text).attempt("read what it wrote")?;
         let Some(rootfs) = rootfs.to_str() else {
             return not_applicable("JSON has no bytes");
         };
@@ -263,7 +275,7 @@ impl Lab {
             resources["cpu"]["period"] = 100_000.into();
             resources["cpu"]["quota"] = ((cpus * 100_000.0) as u64).into();
         }
-        fs::write(&file, config.to_string()).map_err(|err| Failure::NotHeld(err.to_string()))?;
+        fs::write(&file, config.to_string()).attempt("write the bundle")?;
         self.named.0.borrow_mut().push(name.clone());
         let root = format!("/workshop/state-{}", self.runner.name);
         let argv = [&program, "--root", &root, "run", "--bundle", &bundle, &name];
@@ -272,8 +284,8 @@ impl Lab {
 
     /// `sh -c script` in a container, to its end.
     #[track_caller]
-    pub fn run(&self, script: &str) -> Output {
-        output(&mut self.host.command(self.argv(&["sh", "-c", script])))
+    pub fn run(&self, script: &str) -> Result<Output> {
+        self.run_with(&Options::default(), script)
     }
 
     /// The same with options.
@@ -281,14 +293,14 @@ impl Lab {
     /// # Errors
     /// As [`with`](Lab::with).
     #[track_caller]
-    pub fn run_with(&self, options: &Options, script: &str) -> Result<Output, Failure> {
-        Ok(output(&mut self.host.command(self.with(options, &["sh", "-c", script])?)))
+    pub fn run_with(&self, options: &Options, script: &str) -> Result<Output> {
+        Ok(output(&mut self.host.command(self.with(options, &["sh", "-c", script])?))?)
     }
 
     /// `sh -c script` on the host, in which `"$@"` is `command` in a container.
     #[track_caller]
-    pub fn around<S: AsRef<OsStr>>(&self, script: &str, command: &[S]) -> Output {
-        output(&mut self.host.command(around(script, self.argv(command))))
+    pub fn around<S: AsRef<OsStr>>(&self, script: &str, command: &[S]) -> Result<Output> {
+        Ok(output(&mut self.host.command(around(script, self.argv(command))))?)
     }
 
     /// `command` in a container, on a terminal.
@@ -300,15 +312,15 @@ impl Lab {
         &self,
         mut options: Options,
         command: &[S],
-    ) -> Result<Session, Failure> {
+    ) -> Result<Session> {
         options.terminal = true;
-        Ok(Session::on_terminal(&mut self.host.terminal(self.with(&options, command)?)))
+        Ok(Session::on_terminal(&mut self.host.terminal(self.with(&options, command)?))?)
     }
 
     /// Starts `sh -c script` in a container, and waits until it has printed `ready`.
     #[track_caller]
-    pub fn start(&self, script: &str) -> Running<'_> {
-        self.start_argv(self.argv(&["sh", "-c", script]))
+    pub fn start(&self, script: &str) -> Result<Running<'_>> {
+        self.start_with(&Options::default(), script)
     }
 
     /// The same with options.
@@ -316,19 +328,15 @@ impl Lab {
     /// # Errors
     /// As [`with`](Lab::with).
     #[track_caller]
-    pub fn start_with(&self, options: &Options, script: &str) -> Result<Running<'_>, Failure> {
-        Ok(self.start_argv(self.with(options, &["sh", "-c", script])?))
-    }
-
-    #[track_caller]
-    fn start_argv(&self, argv: Vec<OsString>) -> Running<'_> {
+    pub fn start_with(&self, options: &Options, script: &str) -> Result<Running<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        let argv = self.with(options, &["sh", "-c", script])?;
         let file = format!("/workshop/pid-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let script = format!("echo $$ >{file}; exec \"$@\"");
-        let mut session = Session::start(&mut self.host.command(around(&script, argv)));
-        session.wait_for("ready\n");
-        let pid = self.host.read(&file).trim().parse().expect("a number");
-        Running { lab: self, session, pid }
+        let mut session = Session::start(&mut self.host.command(around(&script, argv)))?;
+        session.wait_for("ready\n")?;
+        let pid = self.host.read(&file)?.trim().parse().attempt("read the runner's number")?;
+        Ok(Running { lab: self, session, pid })
     }
 
     /// The numbers, on the host, of the processes whose whole command line is `args`.
@@ -343,29 +351,35 @@ impl Lab {
     }
 
     /// What the case itself has mounted on the host so far may stay.
-    pub fn this_is_before(&self) {
-        *self.mounts.borrow_mut() = self.host.read("/proc/1/mountinfo");
+    pub fn this_is_before(&self) -> Outcome {
+        *self.mounts.borrow_mut() = self.host.read("/proc/1/mountinfo")?;
+        Ok(())
+    }
+
+    /// Runs what prepares a trial on the host.
+    pub fn set_up(&self, script: &str) -> Outcome {
+        let done = self.host.run(script)?;
+        hold(done.status == 0, || format!("cannot set the trial up: {}", done.stderr))
     }
 
     /// Gives the host device nodes of its own: those that it shares with the machine must not suffer.
-    #[track_caller]
-    pub fn own_devices(&self) {
-        let script = "set -e; mkdir /devices; cp -a /dev/null /dev/zero /dev/full /dev/random \
+    pub fn own_devices(&self) -> Outcome {
+        self.set_up(
+            "set -e; mkdir /devices; cp -a /dev/null /dev/zero /dev/full /dev/random \
             /dev/urandom /dev/tty /devices; mkdir /devices/pts /devices/shm; \
-            ln -s pts/ptmx /devices/ptmx; mount --bind /devices /dev";
-        let done = self.host.run(script);
-        assert_eq!(done.status, 0, "{}", done.stderr);
-        self.this_is_before();
+            ln -s pts/ptmx /devices/ptmx; mount --bind /devices /dev",
+        )?;
+        self.this_is_before()
     }
 
     /// A root file system with all of the host in it, and so with perl for odd system calls.
-    pub fn everything(&self) -> Options {
-        self.host.run("mkdir -p /everything; mount --rbind / /everything");
-        self.this_is_before();
-        match self.runner.step() {
+    pub fn everything(&self) -> Result<Options> {
+        self.host.run("mkdir -p /everything; mount --rbind / /everything")?;
+        self.this_is_before()?;
+        Ok(match self.runner.step() {
             Some(step) if step < 5 => Options::default(),
             _ => Options::rootfs("/everything"),
-        }
+        })
     }
 
     /// The case takes its time, also with a runner that holds it.
@@ -376,11 +390,11 @@ impl Lab {
     }
 
     /// Puts a copy of this program on the host, and returns its path: see [`crate::helper`].
-    pub fn helper(&self) -> String {
+    pub fn helper(&self) -> Result<&'static str> {
         self.this_takes_long();
-        let exe = std::env::current_exe().expect("cannot find this program");
-        fs::copy(exe, self.host.path("/workshop/helper")).expect("cannot copy this program");
-        "/workshop/helper".to_string()
+        let exe = std::env::current_exe().attempt("find this program")?;
+        fs::copy(exe, self.host.path("/workshop/helper")).attempt("copy this program")?;
+        Ok("/workshop/helper")
     }
 
     /// Whether all is as before on the host: processes, mounts, cgroups.
@@ -412,7 +426,8 @@ impl Lab {
         if let Some((_, args)) = self.host.processes().into_iter().find(new) {
             return Err(format!("left behind: process {args:?}"));
         }
-        let (before, mounts) = (self.mounts.borrow(), self.host.read("/proc/1/mountinfo"));
+        let before = self.mounts.borrow();
+        let mounts = self.host.read("/proc/1/mountinfo").unwrap_or_default();
         if let Some(mount) = mounts.lines().find(|line| !before.contains(line)) {
             return Err(format!("left behind: mount {mount}"));
         }
@@ -484,13 +499,14 @@ pub struct Running<'a> {
 impl Running<'_> {
     /// Sends the runner a signal (`TERM`), as somebody on the host does.
     #[track_caller]
-    pub fn signal(&self, signal: &str) {
-        self.lab.host.run(&format!("kill -{signal} {}", self.pid));
+    pub fn signal(&self, signal: &str) -> Outcome {
+        self.lab.host.run(&format!("kill -{signal} {}", self.pid))?;
+        Ok(())
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub fn finish(mut self) -> Output {
-        self.session.finish()
+    pub fn finish(mut self) -> Result<Output> {
+        Ok(self.session.finish()?)
     }
 }

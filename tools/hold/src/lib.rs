@@ -18,16 +18,20 @@ pub mod soak;
 
 mod cases;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt::Debug;
+
+use classroom::Error;
+use classroom::root::is_root;
 
 pub use cases::CASES;
-pub use lab::{Lab, Runner};
+pub use lab::Lab;
+pub use lab::Runner;
 
 /// What one case is about.
 pub struct Case {
     /// status, streams, signals, processes, file system, limits or privilege.
     pub group: &'static str,
-    /// The name of the function, which is the name of the test.
+    /// The name of the test.
     pub name: &'static str,
     /// What holds, in one line.
     pub says: &'static str,
@@ -54,7 +58,7 @@ impl Decision {
         match outcome {
             Ok(()) => self == Decision::Held,
             Err(Failure::NotHeld(_)) => self != Decision::Held,
-            Err(Failure::NotApplicable(_) | Failure::Missing(..)) => true,
+            Err(Failure::NotApplicable(_) | Failure::Missing(_)) => true,
         }
     }
 }
@@ -66,16 +70,37 @@ pub enum Failure {
     NotHeld(String),
     /// The case makes no sense for this runner, or this kernel forbids it to everybody.
     NotApplicable(String),
-    /// This machine lacks something that the trial needs; `true`: only root can ever have it.
-    Missing(String, bool),
+    /// This machine, or this user, lacks something that the trial needs.
+    Missing(Error),
 }
 
+impl From<Error> for Failure {
+    fn from(err: Error) -> Failure {
+        match err {
+            Error::Failed(why) => Failure::NotHeld(why),
+            missing => Failure::Missing(missing),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Failure::NotHeld(why) | Failure::NotApplicable(why) => f.write_str(why),
+            Failure::Missing(err) => write!(f, "{err}"),
+        }
+    }
+}
+
+/// What comes of a part of a trial.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
 /// How a trial ended.
-pub type Outcome = Result<(), Failure>;
+pub type Outcome = Result<()>;
 
 impl Case {
     /// Tries the case on a fresh classroom host, if this is not an earlier step than the one that is to
-    /// hold it. A panic (a wait that took too long) is a failure.
+    /// hold it.
     ///
     /// # Errors
     /// As [`Failure`] says.
@@ -91,24 +116,12 @@ impl Case {
     /// # Errors
     /// As [`Failure`] says.
     pub fn try_anyway(&self, runner: &Runner) -> Outcome {
-        let trial = || {
-            let lab = Lab::new(runner)?;
-            let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&lab)));
-            let outcome = outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-            if !matches!(outcome, Err(Failure::NotApplicable(_) | Failure::Missing(..))) {
-                outcome.and(lab.nothing_is_left())
-            } else {
-                outcome
-            }
-        };
-        catch_unwind(AssertUnwindSafe(trial)).unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+        let lab = Lab::new(runner)?;
+        match (self.run)(&lab) {
+            Err(failure @ (Failure::NotApplicable(_) | Failure::Missing(_))) => Err(failure),
+            outcome => outcome.and(lab.nothing_is_left()),
+        }
     }
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or(panic.downcast_ref::<&str>().map(ToString::to_string));
-    Failure::NotHeld(text.unwrap_or_else(|| "it panicked".into()))
 }
 
 /// Holds if `yes`; `why` says what came instead.
@@ -123,18 +136,22 @@ pub fn hold(yes: bool, why: impl FnOnce() -> String) -> Outcome {
 ///
 /// # Errors
 /// [`Failure::NotHeld`].
-pub fn same<T: PartialEq<U> + std::fmt::Debug, U: std::fmt::Debug>(
-    what: &str,
-    got: T,
-    want: U,
-) -> Outcome {
+pub fn same<T: PartialEq<U> + Debug, U: Debug>(what: &str, got: T, want: U) -> Outcome {
     hold(got == want, || format!("{what}: {got:?} instead of {want:?}"))
+}
+
+/// For cases in which root does something first, or starts the container.
+///
+/// # Errors
+/// [`Failure::Missing`] where this is not root.
+pub fn only_root(why: &str) -> Outcome {
+    if is_root() { Ok(()) } else { Err(Failure::Missing(Error::NeedsRoot(why.into()))) }
 }
 
 /// The case makes no sense here.
 ///
 /// # Errors
 /// Always: [`Failure::NotApplicable`].
-pub fn not_applicable<T>(why: &str) -> Result<T, Failure> {
+pub fn not_applicable<T>(why: &str) -> Result<T> {
     Err(Failure::NotApplicable(why.to_string()))
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
+use classroom::root::{become_root, is_root};
 use hold::{Case, Decision, Failure, Outcome, Runner};
 
 /// Tries every case on every runner, and prints the outcomes side by side
@@ -32,19 +33,28 @@ fn main() -> ExitCode {
     if hold::helper::called() {
         return ExitCode::SUCCESS;
     }
-    let cli = Cli::parse();
-    if let Some(times) = cli.soak {
-        return hold::soak::run(times);
-    }
-    // A wait that takes too long is an outcome like any other: it stands in the table.
-    std::panic::set_hook(Box::new(|_| {}));
+    run(&Cli::parse()).unwrap_or_else(|err| {
+        eprintln!("hold: {err}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cli: &Cli) -> classroom::Result<ExitCode> {
     let mut runners = Vec::new();
     for name in &cli.runner {
         match Runner::find(name) {
             Ok(runner) => runners.push(runner),
-            Err(Failure::Missing(why, _)) => eprintln!("SKIPPED {name}: {why}"),
-            Err(err) => eprintln!("SKIPPED {name}: {err:?}"),
+            Err(why) => eprintln!("SKIPPED {name}: {why}"),
         }
+    }
+    if !is_root() && (cli.soak.is_some() || runners.iter().any(Runner::needs_root)) {
+        if let Err(why) = become_root(&hold::lab::prepare()?) {
+            eprintln!("Skipped is what needs root, and {why}");
+            runners.retain(|runner| !runner.needs_root());
+        }
+    }
+    if let Some(times) = cli.soak {
+        return Ok(hold::soak::run(times));
     }
     let wanted = |case: &&Case| {
         let is =
@@ -57,13 +67,12 @@ fn main() -> ExitCode {
     let text = table(&cases, &runners, &outcomes);
     _ = std::io::stdout().write_all(text.as_bytes());
     eprintln!("{} s", start.elapsed().as_secs());
-    let as_decided = cases.iter().zip(&outcomes).all(|(case, row)| {
-        runners
-            .iter()
-            .zip(row)
-            .all(|(runner, outcome)| runner.step() != Some(10) || case.decision.fits(outcome))
-    });
-    if as_decided { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let fits = |case: &Case, row: &[Outcome]| {
+        let mut own = runners.iter().zip(row).filter(|(runner, _)| runner.step() == Some(10));
+        own.all(|(_, outcome)| case.decision.fits(outcome))
+    };
+    let as_decided = cases.iter().zip(&outcomes).all(|(case, row)| fits(case, row));
+    Ok(if as_decided { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// All outcomes: a row for each case, a column for each runner. As many at once as there are CPUs.
@@ -103,7 +112,7 @@ fn mark(outcome: &Outcome) -> &'static str {
         Ok(()) => "held",
         Err(Failure::NotHeld(_)) => "NOT HELD",
         Err(Failure::NotApplicable(_)) => "n.a.",
-        Err(Failure::Missing(..)) => "skipped",
+        Err(Failure::Missing(_)) => "skipped",
     }
 }
 
@@ -135,12 +144,8 @@ fn table(cases: &[&Case], runners: &[Runner], outcomes: &[Vec<Outcome>]) -> Stri
     text += "\n\nWhat is not held, or does not apply:\n";
     for (case, row) in cases.iter().zip(outcomes) {
         for (runner, outcome) in runners.iter().zip(row) {
-            let why = match outcome {
-                Ok(()) => continue,
-                Err(
-                    Failure::NotHeld(why) | Failure::NotApplicable(why) | Failure::Missing(why, _),
-                ) => why,
-            };
+            let Err(why) = outcome else { continue };
+            let why = why.to_string();
             let why: String = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
             let why: String = why.chars().take(160).collect();
             text += &format!("- {}, {}: {}: {why}", case.name, runner.name, mark(outcome));

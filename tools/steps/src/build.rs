@@ -89,16 +89,18 @@ impl Steps {
         Ok(program)
     }
 
-    /// Builds variants in a workspace of their own, `target/variants/PLACE`, with the dependencies of this one. What has
+    /// Builds variants in a workspace of their own, `target/variants/NAME`, with the dependencies of this one. What has
     /// not changed since the last time is not built again.
     ///
     /// # Errors
     /// If a patch does not apply, or something does not compile.
-    pub fn variants(&self, place: &str, variants: &[Variant]) -> anyhow::Result<Variants> {
+    pub fn variants(&self, name: &str, variants: &[Variant]) -> anyhow::Result<Variants> {
         let all = self.root.join("target/variants");
-        let place = all.join(place);
+        // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of folders.
+        let member = |variant: &Variant| format!("{name}-{}", variant.package);
         let members: Vec<String> =
-            variants.iter().map(|variant| format!("{:?}", variant.package)).collect();
+            variants.iter().map(|variant| format!("{:?}", member(variant))).collect();
+        let place = all.join(name);
         let shared = self.read(Path::new("Cargo.toml"))?;
         let shared = without_tables(&shared, &["workspace"]);
         let lines = shared.lines().filter(|line| !line.contains("path = \""));
@@ -111,12 +113,12 @@ impl Steps {
             let (manifest, main) = self.varied(&place, variant)?;
             let manifest = without_tables(&manifest, &["dev-dependencies", "test"]);
             let (old, new) = (self.name(variant.step)?, &variant.package);
-            let name = |name: &str| format!("name = \"{name}\"\n");
+            let line = |name: &str| format!("name = \"{name}\"\n");
             write(
-                &place.join(new).join("Cargo.toml"),
-                &manifest.replacen(&name(old), &name(new), 1),
+                &place.join(member(variant)).join("Cargo.toml"),
+                &manifest.replacen(&line(old), &line(new), 1),
             )?;
-            write(&place.join(new).join("src/main.rs"), &main)?;
+            write(&place.join(member(variant)).join("src/main.rs"), &main)?;
         }
         let mut cargo = cargo();
         cargo

@@ -6,8 +6,6 @@ use std::fs;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::io::stderr;
-use std::os::unix::fs::chown;
-use std::panic;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,11 +17,16 @@ use std::time::SystemTime;
 use anyhow::Context;
 use anyhow::bail;
 use checks::Bench;
-use checks::CHECKS;
 use checks::Check;
 use checks::Failure;
 use checks::Verdict;
-use nix::unistd::geteuid;
+use checks::holding_at;
+use classroom::root::Root;
+use classroom::root::give_back;
+use classroom::root::is_root;
+use classroom::root::sudo;
+use classroom::root::typed;
+use classroom::root::variables;
 
 use crate::repo::Repo;
 use crate::repo::STEPS;
@@ -101,14 +104,16 @@ fn once(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
         }
         fetch(repo)?;
     }
-    // The classroom host panics where it cannot go on; that becomes a message of ours.
-    panic::set_hook(Box::new(|_| {}));
     let outcome = look(&program, args.step);
-    _ = panic::take_hook();
-
-    if !args.built && !geteuid().is_root() && outcome.needs_root() {
+    if !args.built && !is_root() && outcome.root_could_tell() {
         repo.state()?; // now, or it would be root's
-        return as_root(args);
+        match Root::here() {
+            Root::BySudo => return as_root(args),
+            Root::Cannot(why) => {
+                say::note(&format!("It may be that only root is missing here: {why}."))
+            }
+            Root::Is => {}
+        }
     }
     report(repo, args, &outcome)
 }
@@ -149,17 +154,12 @@ fn fetch(repo: &Repo) -> anyhow::Result<()> {
 
 /// Once more, with sudo: a cgroup can only be made by root.
 fn as_root(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut sudo = Command::new("sudo");
-    if let Some(rootfs) = env::var_os("ROOTFS") {
-        let mut word = std::ffi::OsString::from("ROOTFS=");
-        word.push(rootfs);
-        sudo.arg(word);
-    }
-    sudo.arg(beside("workshop")?).args(["check", "--built"]);
-    sudo.args(args.step.map(|step| step.to_string())).args(args.hint.then_some("--hint"));
-    let words: Vec<String> =
-        sudo.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-    say::note(&format!("This needs root:\n+ sudo {}", words.join(" ")));
+    let words = ["check", "--built"].map(String::from).into_iter();
+    let words = words
+        .chain(args.step.map(|step| step.to_string()))
+        .chain(args.hint.then(|| "--hint".into()));
+    let mut sudo = sudo(&variables(&["ROOTFS", "NO_COLOR"]), words);
+    say::note(&format!("This needs root:\n+ {}", typed(&sudo)));
     let status = sudo.status().context("cannot run sudo; check as root instead")?;
     Ok(ExitCode::from(status.code().unwrap_or(2) as u8))
 }
@@ -169,7 +169,7 @@ struct Outcome {
     /// Up to which step all is well.
     reached: u8,
     /// Up to which step was looked.
-    asked: u8,
+    asked: Step,
     /// How many checks have passed.
     passed: usize,
     /// The first check that did not pass.
@@ -178,46 +178,33 @@ struct Outcome {
 
 impl Outcome {
     /// Whether root could see more.
-    fn needs_root(&self) -> bool {
-        match &self.stopped {
-            Some((_, Verdict::Failed(failure))) => failure.got.contains("cgroup"),
-            Some((_, Verdict::Impossible(_))) => true,
-            _ => false,
-        }
+    fn root_could_tell(&self) -> bool {
+        matches!(self.stopped, Some((_, Verdict::NeedsRoot(_) | Verdict::Impossible(_))))
     }
 }
 
 /// Runs the checks, in order, up to the first that fails.
 fn look(program: &Path, step: Option<Step>) -> Outcome {
     let mut bench = Bench::new(program);
-    let asked = step.map_or(STEPS, Step::number);
+    let asked = step.unwrap_or(Step::new(STEPS));
     let mut outcome = Outcome { reached: 0, asked, passed: 0, stopped: None };
-    for (checks, number) in CHECKS.into_iter().zip(1..=asked) {
-        // What a later step changes on purpose is only looked at where it was asked for.
-        let still = |check: &&Check| check.until >= if step.is_some() { asked } else { STEPS };
-        for check in checks.iter().filter(still) {
-            progress(&format!("{number:02} {}", check.title));
-            match bench.run(check) {
-                Verdict::Passed => outcome.passed += 1,
-                Verdict::Failed(_) if bench.has_outgrown(check) => {}
-                verdict => {
-                    outcome.stopped = Some((check, verdict));
-                    progress("");
-                    return without_step(bench, outcome, step);
-                }
+    for check in holding_at(asked) {
+        outcome.reached = check.from.number() - 1;
+        progress(&format!("{} {}", check.from, check.title));
+        match bench.run_unless_outgrown(check) {
+            None => {}
+            Some(Verdict::Passed) => outcome.passed += 1,
+            Some(verdict) => {
+                outcome.stopped = Some((check, verdict));
+                break;
             }
         }
-        outcome.reached = number;
     }
-    progress("");
-    outcome
-}
-
-/// Where no step was asked for, the last one that is reached may have checks that hold for it alone.
-fn without_step(mut bench: Bench, mut outcome: Outcome, step: Option<Step>) -> Outcome {
-    if step.is_none() && outcome.reached > 0 {
-        let own = |check: &&Check| check.until == outcome.reached;
-        for check in CHECKS[usize::from(outcome.reached) - 1].iter().filter(own) {
+    if outcome.stopped.is_none() {
+        outcome.reached = asked.number();
+    } else if step.is_none() {
+        // Where no step was asked for, the last one that is reached may have checks that hold for it alone.
+        for check in checks::all().filter(|check| check.until.number() == outcome.reached) {
             let verdict = bench.run(check);
             if !matches!(verdict, Verdict::Passed) {
                 outcome.reached -= 1;
@@ -226,6 +213,7 @@ fn without_step(mut bench: Bench, mut outcome: Outcome, step: Option<Step>) -> O
             }
         }
     }
+    progress("");
     outcome
 }
 
@@ -272,7 +260,7 @@ fn report(repo: &Repo, args: &Args, outcome: &Outcome) -> anyhow::Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     };
     let failure = match verdict {
-        Verdict::Failed(failure) => failure,
+        Verdict::Failed(failure) | Verdict::NeedsRoot(failure) => failure,
         Verdict::Impossible(why) => {
             say::print(&format!("{text}\n"));
             bail!(
@@ -289,7 +277,7 @@ fn report(repo: &Repo, args: &Args, outcome: &Outcome) -> anyhow::Result<ExitCod
     text += &explain(check, failure);
     // Who types step 07 and breaks what step 01 did must not look for the mistake there.
     let now = args.step.map_or(before.saturating_add(1).min(STEPS), Step::number);
-    if check.from <= before && check.from < now {
+    if check.from.number() <= before && check.from.number() < now {
         let news = format!(
             "Your program passed this before: it is what you changed since. Where does it differ from step {now:02}? \
              cargo workshop compare {now}"
@@ -304,7 +292,7 @@ fn report(repo: &Repo, args: &Args, outcome: &Outcome) -> anyhow::Result<ExitCod
 /// The report of one failed check.
 fn explain(check: &Check, failure: &Failure) -> String {
     let mut text =
-        format!("\n{RED}✗ {:02} It {}?{RESET} {BOLD}Not yet.{RESET}\n\n", check.from, check.title);
+        format!("\n{RED}✗ {} It {}?{RESET} {BOLD}Not yet.{RESET}\n\n", check.from, check.title);
     for (word, part) in failure.parts(check) {
         let strong = if word == "cause" { BOLD } else { "" };
         text += &block(word, &part, strong);
@@ -349,9 +337,9 @@ fn hints(repo: &Repo, args: &Args, check: &Check) -> anyhow::Result<String> {
         text += &block(&format!("hint {number}"), hint, "");
     }
     if count == total {
-        let path = repo.steps.main(Step::new(check.from))?;
+        let path = repo.steps.main(check.from)?;
         text += &block(&format!("hint {total}"), &format!("The lines of {}:", path.display()), "");
-        text += &excerpt(&repo.steps.source(Step::new(check.from))?, check.lines);
+        text += &excerpt(&repo.steps.source(check.from)?, check.lines);
     } else {
         text += &block("", &format!("({count} of {total}; for the next one: {again})"), DIM);
     }
@@ -398,10 +386,7 @@ fn remember(repo: &Repo, outcome: &Outcome) {
 
 /// Writes a file that is only a convenience. Under sudo it is to stay the learner's own.
 fn write_state(file: &Path, text: &str) {
-    let number = |name| env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
-    if fs::write(file, text).is_ok() && geteuid().is_root() {
-        if let (Some(uid), Some(gid)) = (number("SUDO_UID"), number("SUDO_GID")) {
-            _ = chown(file, Some(uid), Some(gid));
-        }
+    if fs::write(file, text).is_ok() && is_root() {
+        file.parent().into_iter().for_each(give_back);
     }
 }

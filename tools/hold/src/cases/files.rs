@@ -1,9 +1,9 @@
 //! The root file system, and the host's behind it.
 
-use classroom::output;
+use classroom::{Error, output};
 
 use crate::lab::{Lab, Options};
-use crate::{Case, Outcome, hold, same};
+use crate::{Case, Outcome, hold, only_root, same};
 
 const GROUP: &str = "file system";
 
@@ -58,7 +58,7 @@ fn outside(out: &classroom::Output) -> Outcome {
 }
 
 fn dot_dot(lab: &Lab) -> Outcome {
-    let out = lab.run("cd ../../../..; ls; ls ..; ls /..; ls /../..");
+    let out = lab.run("cd ../../../..; ls; ls ..; ls /..; ls /../..")?;
     hold(out.stdout.contains("proc\n"), || out.stderr.clone())?;
     outside(&out)
 }
@@ -68,17 +68,17 @@ fn double_chroot(lab: &Lab) -> Outcome {
     lab.host.run(
         "mkdir rootfs/x; cp -a rootfs/bin rootfs/lib* rootfs/sbin rootfs/x; \
         cp -a rootfs/usr rootfs/x",
-    );
+    )?;
     let escape = "chroot /x sh -c 'cd ../../../..; ls; ls ../../../..'; \
         nsenter --root=/x --wd=/ sh -c 'cd ../../../..; ls; chroot . ls; chroot ../../.. ls'";
-    outside(&lab.run(escape))
+    outside(&lab.run(escape)?)
 }
 
 fn proc_root(lab: &Lab) -> Outcome {
     let out = lab.run(
         "ls /proc/1/root/ /proc/1/cwd/ /proc/1/cwd/.. /proc/1/root/../.. \
         /proc/self/cwd/../..; ls /proc/1/task/1/root/.. /proc/1/fd/*/",
-    );
+    )?;
     outside(&out)
 }
 
@@ -86,7 +86,7 @@ fn unmounting(lab: &Lab) -> Outcome {
     let out = lab.run(
         "cd /; umount /dev/null /dev/tty; umount /dev; umount /proc; umount -l /; \
         umount -l .; umount -l /; cd ..; ls; ls /; ls ..",
-    );
+    )?;
     outside(&out)
 }
 
@@ -94,23 +94,23 @@ fn bind_root(lab: &Lab) -> Outcome {
     let out = lab.run(
         "mkdir -p /y; mount --rbind / /y; ls /y /y/..; cd /y/..; ls ..; \
         mount --move /y /mnt; ls /mnt/..",
-    );
+    )?;
     outside(&out)
 }
 
 fn symlink_to_host(lab: &Lab) -> Outcome {
-    lab.host.run("echo the host's >/secret; ln -s /secret rootfs/link; ln -s / rootfs/top");
-    let out = lab.run("cat /link; ls /top/");
+    lab.host.run("echo the host's >/secret; ln -s /secret rootfs/link; ln -s / rootfs/top")?;
+    let out = lab.run("cat /link; ls /top/")?;
     hold(!out.stdout.contains("the host's"), || "the host's file is read".into())?;
     outside(&out)
 }
 
 fn symlinked(lab: &Lab, dir: &str, to: &str) -> Outcome {
-    lab.host.run(&format!("rm -rf rootfs/{dir}; ln -s {to} rootfs/{dir}"));
-    let list = || lab.host.run(&format!("ls {to} | grep -v '^[0-9]*$'")).stdout;
-    let before = list();
-    let out = lab.run("echo started");
-    same("the host's directory", list(), before)?;
+    lab.host.run(&format!("rm -rf rootfs/{dir}; ln -s {to} rootfs/{dir}"))?;
+    let list = || Ok::<_, Error>(lab.host.run(&format!("ls {to} | grep -v '^[0-9]*$'"))?.stdout);
+    let before = list()?;
+    let out = lab.run("echo started")?;
+    same("the host's directory", list()?, before)?;
     lab.nothing_is_left()?;
     if lab.only_steps().is_ok() {
         same("status", out.status, 125)?;
@@ -126,14 +126,14 @@ fn proc_is_a_symlink(lab: &Lab) -> Outcome {
 }
 
 fn dev_is_a_symlink(lab: &Lab) -> Outcome {
-    lab.own_devices();
+    lab.own_devices()?;
     symlinked(lab, "dev", "/dev")?;
     symlinked(lab, "dev", "../../dev")?;
     symlinked(lab, "dev", "tmp")
 }
 
 fn rootfs_is_a_symlink(lab: &Lab) -> Outcome {
-    lab.host.run("ln -s rootfs link");
+    lab.host.run("ln -s rootfs link")?;
     same("status", lab.run_with(&Options::rootfs("link"), "exit 7")?.status, 7)
 }
 
@@ -144,18 +144,18 @@ fn rootfs_root(lab: &Lab) -> Outcome {
 }
 
 fn rootfs_mounted(lab: &Lab) -> Outcome {
-    lab.host.run("mkdir m; mount --bind rootfs m");
+    lab.host.run("mkdir m; mount --bind rootfs m")?;
     let out = lab.run_with(&Options::rootfs("m"), "exit 7")?;
     let again = lab.run_with(&Options::rootfs("m"), "exit 8")?;
-    lab.host.run("umount m");
+    lab.host.run("umount m")?;
     same("statuses", (out.status, again.status), (7, 8))
 }
 
 fn rootfs_readonly(lab: &Lab) -> Outcome {
-    lab.host.run("mkdir m; mount --bind rootfs m; mount -o remount,bind,ro m");
+    lab.host.run("mkdir m; mount --bind rootfs m; mount -o remount,bind,ro m")?;
     let out = lab.run_with(&Options::rootfs("m"), "echo x >/new; echo y >/etc/new; exit 7")?;
-    let new = lab.host.run("ls rootfs/new rootfs/etc/new").stdout;
-    lab.host.run("umount m");
+    let new = lab.host.run("ls rootfs/new rootfs/etc/new")?.stdout;
+    lab.host.run("umount m")?;
     same("written", new.as_str(), "")?;
     hold(out.status == 7, || format!("status {}: {}", out.status, out.stderr))
 }
@@ -163,33 +163,33 @@ fn rootfs_readonly(lab: &Lab) -> Outcome {
 fn deleted_directory(lab: &Lab) -> Outcome {
     let argv = lab.with(&Options::rootfs("/workshop/rootfs"), &["sh", "-c", "pwd; exit 7"])?;
     let argv = crate::lab::around("mkdir d; cd d; rmdir ../d; exec \"$@\"", argv);
-    let out = output(&mut lab.host.command(argv));
+    let out = output(&mut lab.host.command(argv))?;
     hold((out.stdout.as_str(), out.status) == ("/\n", 7), || format!("{out:?}"))
 }
 
 fn mounts_invisible(lab: &Lab) -> Outcome {
     let script = "mount -t tmpfs hidden /mnt; mount -t tmpfs hidden /tmp; \
         mount --make-rshared /; mount -t tmpfs hidden /media; echo ready; read x; exit 7";
-    let running = lab.start(script);
-    let seen = lab.host.read("/proc/1/mountinfo");
-    let status = running.finish().status;
+    let running = lab.start(script)?;
+    let seen = lab.host.read("/proc/1/mountinfo")?;
+    let status = running.finish()?.status;
     hold(!seen.contains("hidden"), || "the host sees it".into())?;
     same("status", status, 7)
 }
 
 fn mounts_stay_out(lab: &Lab) -> Outcome {
-    let mut running = lab.start("echo ready; read x; cat /proc/self/mountinfo; ls /mnt");
-    lab.host.run("mount -t tmpfs later rootfs/mnt; mkdir rootfs/mnt/of-the-host");
-    running.session.send("go on\n");
-    let out = running.finish();
-    lab.host.run("umount rootfs/mnt");
+    let mut running = lab.start("echo ready; read x; cat /proc/self/mountinfo; ls /mnt")?;
+    lab.host.run("mount -t tmpfs later rootfs/mnt; mkdir rootfs/mnt/of-the-host")?;
+    running.session.send("go on\n")?;
+    let out = running.finish()?;
+    lab.host.run("umount rootfs/mnt")?;
     hold(!out.stdout.contains("later") && !out.stdout.contains("of-the-host"), || out.stdout)
 }
 
 fn host_mounts_gone(lab: &Lab) -> Outcome {
-    lab.host.run("mkdir /of-the-host; mount -t tmpfs of-the-host /of-the-host");
-    let out = lab.run("cat /proc/self/mountinfo");
-    lab.host.run("umount /of-the-host");
+    lab.host.run("mkdir /of-the-host; mount -t tmpfs of-the-host /of-the-host")?;
+    let out = lab.run("cat /proc/self/mountinfo")?;
+    lab.host.run("umount /of-the-host")?;
     hold(!out.stdout.contains("/of-the-host"), || out.stdout)
 }
 
@@ -197,28 +197,26 @@ fn dev_null(lab: &Lab) -> Outcome {
     let script = "cd /dev; echo x >null && test -c null && test -z \"$(cat null)\" && \
         test $(head -c 5 zero | wc -c) = 5 && test $(head -c 5 urandom | wc -c) = 5 && \
         test $(head -c 5 random | wc -c) = 5 && ! echo x >full && exit 7";
-    let out = lab.run(script);
+    let out = lab.run(script)?;
     hold(out.status == 7, || format!("status {}: {}", out.status, out.stderr))
 }
 
 fn dev_null_not_created(lab: &Lab) -> Outcome {
-    let before = lab.host.run("ls -A rootfs/dev").stdout;
-    lab.run("echo x >/dev/null; echo y >/dev/new");
-    same("rootfs/dev", lab.host.run("ls -A rootfs/dev").stdout, before)
+    let before = lab.host.run("ls -A rootfs/dev")?.stdout;
+    lab.run("echo x >/dev/null; echo y >/dev/new")?;
+    same("rootfs/dev", lab.host.run("ls -A rootfs/dev")?.stdout, before)
 }
 
 fn background(lab: &Lab) -> Outcome {
-    let out = lab.run("cat & wait $!; echo $?");
+    let out = lab.run("cat & wait $!; echo $?")?;
     same("outcome", out.stdout.as_str(), "0\n")
 }
 
 fn dev_chmod(lab: &Lab) -> Outcome {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(crate::Failure::Missing("only root can make device nodes".into(), true));
-    }
-    lab.own_devices();
-    lab.run("chmod 600 /dev/null; chown 0:0 /dev/null; touch -d 2001-01-01 /dev/zero; exit 0");
-    let now = lab.host.run("stat -c %a /dev/null; stat -c %y /dev/zero").stdout;
+    only_root("only root can make device nodes")?;
+    lab.own_devices()?;
+    lab.run("chmod 600 /dev/null; chown 0:0 /dev/null; touch -d 2001-01-01 /dev/zero; exit 0")?;
+    let now = lab.host.run("stat -c %a /dev/null; stat -c %y /dev/zero")?.stdout;
     hold(now.starts_with("666\n") && !now.contains("2001"), || now)
 }
 
@@ -228,55 +226,52 @@ fn mknod(lab: &Lab) -> Outcome {
     let out = lab.run(
         "for dir in / /dev /tmp; do cd $dir; mknod disk b 7 0; mknod kmsg c 1 11; \
         mknod zero2 c 1 5; head -c 1 zero2 | wc -c; done 2>/dev/null; ls /disk /dev/disk /tmp/disk",
-    );
+    )?;
     let read = out.stdout.lines().any(|line| line.trim() == "1");
     hold(!read && !out.stdout.contains("disk"), || "a node was made".into())
 }
 
 fn mount_disk(lab: &Lab) -> Outcome {
-    let out = lab.run("mknod /disk b 7 0; mount -t ext4 /disk /mnt; echo $?");
+    let out = lab.run("mknod /disk b 7 0; mount -t ext4 /disk /mnt; echo $?")?;
     hold(out.stdout != "0\n", || "it was mounted".into())
 }
 
 fn loop_device(lab: &Lab) -> Outcome {
     let out = lab.run(
         "test -e /dev/loop-control && exit 1; mknod /l c 10 237 && head -c 1 /l && exit 1; exit 7",
-    );
+    )?;
     same("status", out.status, 7)
 }
 
 fn hostile_node(lab: &Lab) -> Outcome {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(crate::Failure::Missing("only root can make device nodes".into(), true));
-    }
+    only_root("only root can make device nodes")?;
     // /dev/zero's number, as a stand-in for a disk's: that it opens is enough.
-    let made = lab.host.run("mknod -m 666 rootfs/zero2 c 1 5");
-    assert_eq!(made.status, 0, "{}", made.stderr);
-    let out = lab.run("head -c 1 /zero2 | wc -c");
+    lab.set_up("mknod -m 666 rootfs/zero2 c 1 5")?;
+    let out = lab.run("head -c 1 /zero2 | wc -c")?;
     hold(out.stdout.trim() == "0", || "it opens".into())
 }
 
 fn fresh(lab: &Lab) -> Outcome {
-    lab.run("echo x >/new");
-    hold(lab.run("test ! -e /new").status == 0, || "it is still there".into())
+    lab.run("echo x >/new")?;
+    hold(lab.run("test ! -e /new")?.status == 0, || "it is still there".into())
 }
 
 fn dev_links(lab: &Lab) -> Outcome {
     let out = lab.run(
         "echo out >/dev/stdout && echo err >/dev/stderr && \
         echo x | cat /dev/stdin && test -e /dev/fd/0 && test ! -f /dev/stdout && exit 7",
-    );
+    )?;
     hold(out.status == 7, || out.stderr)
 }
 
 fn dev_shm(lab: &Lab) -> Outcome {
-    let out = lab.run("echo x >/dev/shm/x && exit 7");
+    let out = lab.run("echo x >/dev/shm/x && exit 7")?;
     hold(out.status == 7, || out.stderr)
 }
 
 fn dev_ptmx(lab: &Lab) -> Outcome {
-    let out = lab.run(": <>/dev/ptmx && ls /dev/pts/0 && exit 7");
+    let out = lab.run(": <>/dev/ptmx && ls /dev/pts/0 && exit 7")?;
     // The terminal is gone when the descriptor is closed; /dev/pts has to be there.
-    let there = lab.run("test -c /dev/ptmx && test -d /dev/pts && exit 7");
+    let there = lab.run("test -c /dev/ptmx && test -d /dev/pts && exit 7")?;
     hold(out.status == 7 || there.status == 7, || out.stderr)
 }

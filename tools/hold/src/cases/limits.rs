@@ -6,7 +6,7 @@ use std::time::Instant;
 use classroom::{Cgroups, output, until};
 
 use crate::lab::{Lab, Options, Running};
-use crate::{Case, Failure, Outcome, hold, not_applicable, same};
+use crate::{Case, Outcome, Result, hold, not_applicable, same};
 
 const GROUP: &str = "limits";
 
@@ -51,11 +51,11 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Starts, or says that this runner has no limits.
-fn start<'a>(lab: &'a Lab, options: &Options, script: &str) -> Result<Running<'a>, Failure> {
+fn start<'a>(lab: &'a Lab, options: &Options, script: &str) -> Result<Running<'a>> {
     lab.start_with(options, script)
 }
 
-fn cgroups(lab: &Lab) -> Result<&Cgroups, Failure> {
+fn cgroups(lab: &Lab) -> Result<&Cgroups> {
     lab.cgroups.as_ref().map_or_else(|| not_applicable("no limits"), Ok)
 }
 
@@ -76,10 +76,10 @@ fn values(lab: &Lab) -> Outcome {
         Options { pids: Some(17), memory: Some(50 << 20), cpus: Some(0.5), ..Options::default() };
     let running = start(lab, &options, "echo ready; read x")?;
     let cgroups = cgroups(lab)?;
-    let pids = cgroups.read("pids.max", "pids/pids.max");
-    let memory = cgroups.read("memory.max", "memory/memory.limit_in_bytes");
-    let cpu = cgroups.read("cpu.max", "cpu/cpu.cfs_quota_us");
-    running.finish();
+    let pids = cgroups.read("pids.max", "pids/pids.max")?;
+    let memory = cgroups.read("memory.max", "memory/memory.limit_in_bytes")?;
+    let cpu = cgroups.read("cpu.max", "cpu/cpu.cfs_quota_us")?;
+    running.finish()?;
     same("pids", pids.as_str(), "17")?;
     same("memory", memory.as_str(), "52428800")?;
     same("cpu", cpu.trim_end_matches(" 100000"), "50000")
@@ -91,18 +91,19 @@ fn bomb(lab: &Lab, options: &Options, limit: &str) -> Outcome {
     let bomb = "f() { f | f & }; echo ready; read x; test \"$x\" = go || exit 9; f; read x; exit 7";
     let mut running = start(lab, options, bomb)?;
     let cgroups = cgroups(lab)?;
-    same("the limit", cgroups.read("pids.max", "pids/pids.max").as_str(), limit)?;
-    running.session.send("go\n");
-    let refused = || cgroups.read("pids.events", "pids/pids.events");
-    until("the bomb meets its limit", || refused().lines().next() != Some("max 0"));
+    same("the limit", cgroups.read("pids.max", "pids/pids.max")?.as_str(), limit)?;
+    running.session.send("go\n")?;
+    until("the bomb meets its limit", || {
+        Ok(cgroups.read("pids.events", "pids/pids.events")?.lines().next() != Some("max 0"))
+    })?;
     let highest: u64 = limit.parse().unwrap_or(0);
     for _ in 0..10 {
-        let current = cgroups.read("pids.current", "pids/pids.current");
+        let current = cgroups.read("pids.current", "pids/pids.current")?;
         hold(current.parse().is_ok_and(|n: u64| n <= highest), || format!("{current} processes"))?;
-        same("the host", lab.host.run("echo is usable").stdout.as_str(), "is usable\n")?;
+        same("the host", lab.host.run("echo is usable")?.stdout.as_str(), "is usable\n")?;
     }
-    running.session.send("end\n");
-    same("status", running.finish().status, 7)
+    running.session.send("end\n")?;
+    same("status", running.finish()?.status, 7)
 }
 
 fn fork_bomb(lab: &Lab) -> Outcome {
@@ -122,9 +123,9 @@ fn independent(lab: &Lab) -> Outcome {
     let other = lab.run_with(&pids(20), &fork.replace("read x;", ""))?;
     full.session.close();
     for pid in lab.pids_of("sleep 7777") {
-        lab.host.run(&format!("kill -KILL {pid}"));
+        lab.host.run(&format!("kill -KILL {pid}"))?;
     }
-    full.finish();
+    full.finish()?;
     same("status", other.status, 7)?;
     same("output", other.stdout.as_str(), "ready\n")
 }
@@ -150,30 +151,30 @@ fn memory_grandchild(lab: &Lab) -> Outcome {
 
 /// CPU time (of `processes` busy loops) for the time that passed, in percent. Both are read while the loops
 /// run; the quota counts in periods of 100 ms, of which the first may be used up at once.
-fn usage(lab: &Lab, options: &Options, processes: usize) -> Result<f64, Failure> {
+fn usage(lab: &Lab, options: &Options, processes: usize) -> Result<f64> {
     let one = "while :; do :; done";
     let script = format!("{}echo ready; {one}", format!("sh -c '{one}' & ").repeat(processes - 1));
     let running = start(lab, options, &script)?;
-    let spent = || -> u64 {
-        let all = lab.host.run("cat /proc/[0-9]*/stat").stdout;
+    let spent = || -> Result<u64> {
+        let all = lab.host.run("cat /proc/[0-9]*/stat")?.stdout;
         let ticks = all.lines().filter_map(|line| {
             let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
             let name = line.split_once('(')?.1.split(')').next()?;
             let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
             (name == "sh" || name == "busybox").then_some(ticks)
         });
-        ticks.sum()
+        Ok(ticks.sum())
     };
-    let (start, before) = (Instant::now(), spent());
-    until("two seconds of quota are used", || start.elapsed().as_millis() >= 2000);
-    let spent = spent() - before;
+    let (start, before) = (Instant::now(), spent()?);
+    until("two seconds of quota are used", || start.elapsed().as_millis() >= 2000)?;
+    let spent = spent()? - before;
     // Only this much later: a machine that is slow here gives more time, never less.
     let passed = start.elapsed().as_secs_f64();
     let loops = lab.host.processes().into_iter().filter(|(_, args)| args.contains(one));
     for (pid, _) in loops.filter(|(pid, _)| *pid != running.pid) {
-        lab.host.run(&format!("kill -KILL {pid}"));
+        lab.host.run(&format!("kill -KILL {pid}"))?;
     }
-    running.finish();
+    running.finish()?;
     Ok(spent as f64 / passed)
 }
 
@@ -201,8 +202,8 @@ fn pids_one(lab: &Lab) -> Outcome {
     hold(out.stderr.contains("temporarily unavailable"), || out.stderr)
 }
 
-fn refused(lab: &Lab, argv: Vec<OsString>) -> Result<String, Failure> {
-    let out = output(&mut lab.host.command(argv));
+fn refused(lab: &Lab, argv: Vec<OsString>) -> Result<String> {
+    let out = output(&mut lab.host.command(argv))?;
     hold(!out.stdout.contains("started"), || "the command was started".into())?;
     same("status", out.status, 125)?;
     hold(!out.stderr.contains("panicked"), || out.stderr.clone())?;
@@ -211,9 +212,9 @@ fn refused(lab: &Lab, argv: Vec<OsString>) -> Result<String, Failure> {
 
 fn no_controllers(lab: &Lab) -> Outcome {
     cgroups(lab)?;
-    lab.host.run("mount -t tmpfs none /sys/fs/cgroup");
+    lab.host.run("mount -t tmpfs none /sys/fs/cgroup")?;
     let refused = refused(lab, lab.with(&pids(5), &["echo", "started"])?);
-    lab.host.run("umount /sys/fs/cgroup");
+    lab.host.run("umount /sys/fs/cgroup")?;
     refused.map(drop)
 }
 
@@ -227,9 +228,9 @@ fn no_memory_controller(lab: &Lab) -> Outcome {
     } else {
         ("mount -t tmpfs none /sys/fs/cgroup/memory", "umount /sys/fs/cgroup/memory")
     };
-    lab.host.run(hide);
+    lab.host.run(hide)?;
     let refused = refused(lab, lab.with(&memory(50 << 20), &["echo", "started"])?);
-    lab.host.run(show);
+    lab.host.run(show)?;
     refused.map(drop)
 }
 
@@ -237,7 +238,7 @@ fn not_root(lab: &Lab) -> Outcome {
     cgroups(lab)?;
     lab.only_steps()?;
     let argv = lab.with(&pids(5), &["echo", "started"])?;
-    let out = output(&mut lab.host.learner(argv));
+    let out = output(&mut lab.host.learner(argv))?;
     same("stdout", out.stdout.as_str(), "")?;
     same("status", out.status, 125)?;
     hold(out.stderr.contains("use sudo"), || out.stderr)
@@ -247,7 +248,7 @@ fn malformed(lab: &Lab, option: &str, values: &[&str]) -> Outcome {
     lab.only_steps()?;
     for value in values {
         let mut command = lab.host.command([&lab.program(), "run"]);
-        let out = output(command.args([&format!("{option}={value}"), "echo", "started"]));
+        let out = output(command.args([&format!("{option}={value}"), "echo", "started"]))?;
         hold(out.stdout.is_empty(), || format!("{option}={value}: the command was started"))?;
         hold(out.status == 2, || format!("{option}={value}: status {}", out.status))?;
         hold(out.stderr.contains(option), || format!("{option}={value}: {}", out.stderr))?;
@@ -275,7 +276,7 @@ fn cpus_usage(lab: &Lab) -> Outcome {
 
 fn after_not_found(lab: &Lab) -> Outcome {
     cgroups(lab)?;
-    output(&mut lab.host.command(lab.argv(&["no-such-command"])));
+    output(&mut lab.host.command(lab.argv(&["no-such-command"])))?;
     lab.nothing_is_left()
 }
 
@@ -288,9 +289,9 @@ fn after_failed_setup(lab: &Lab) -> Outcome {
 fn after_sigterm(lab: &Lab) -> Outcome {
     cgroups(lab)?;
     for signal in ["TERM", "INT", "HUP"] {
-        let running = lab.start("echo ready; exec sleep 7777");
-        running.signal(signal);
-        running.finish();
+        let running = lab.start("echo ready; exec sleep 7777")?;
+        running.signal(signal)?;
+        running.finish()?;
         lab.nothing_is_left()?;
     }
     Ok(())
@@ -303,7 +304,7 @@ const MOUNT: &str = "mkdir -p /cg; mount -t cgroup -o pids pids /cg 2>/dev/null 
 fn release_agent(lab: &Lab) -> Outcome {
     cgroups(lab)?;
     let out =
-        lab.run(&format!("{MOUNT} (: >>release_agent) && ls release_agent && exit 1; exit 7"));
+        lab.run(&format!("{MOUNT} (: >>release_agent) && ls release_agent && exit 1; exit 7"))?;
     same("status", out.status, 7)
 }
 
@@ -313,14 +314,14 @@ fn cgroup_mounted(lab: &Lab) -> Outcome {
     let script = format!("{MOUNT} echo 1000 >pids.max && echo raised to $(cat pids.max)");
     let out = lab.run_with(&pids(20), &script)?;
     hold(!out.stdout.contains("raised to 1000"), || "it can".into())?;
-    if lab.runner.step().is_some() && lab.host.read("/proc/1/mountinfo").contains("nsdelegate") {
+    if lab.runner.step().is_some() && lab.host.read("/proc/1/mountinfo")?.contains("nsdelegate") {
         return not_applicable("cgroup v2 with nsdelegate: the kernel refuses it to all");
     }
     Ok(())
 }
 
 fn dev_size(lab: &Lab) -> Outcome {
-    let out = lab.run("df -k /dev | tail -n 1; df -k / | tail -n 1");
+    let out = lab.run("df -k /dev | tail -n 1; df -k / | tail -n 1")?;
     let size =
         |line: &str| line.split_whitespace().nth(1).and_then(|size| size.parse::<u64>().ok());
     let size = out.stdout.lines().next().and_then(size).unwrap_or(u64::MAX);

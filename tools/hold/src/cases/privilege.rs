@@ -1,11 +1,13 @@
 //! What root inside may not do, and what the container does not see.
 
 use std::collections::BTreeSet;
+use std::fs;
 
+use classroom::error::Attempt;
 use classroom::{Output, Session, output};
 
 use crate::lab::{Lab, Options, around};
-use crate::{Case, Failure, Outcome, hold, not_applicable, same};
+use crate::{Case, Outcome, Result, hold, not_applicable, only_root, same};
 
 const GROUP: &str = "privilege";
 
@@ -96,16 +98,8 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-fn only_root() -> Outcome {
-    if nix::unistd::geteuid().is_root() {
-        Ok(())
-    } else {
-        Err(Failure::Missing("it is about containers that root starts".into(), true))
-    }
-}
-
 /// A container that an ordinary user starts. In step 10 a cgroup of theirs has to be there for it.
-fn by_a_user(lab: &Lab, command: &[&str]) -> Result<Output, Failure> {
+fn by_a_user(lab: &Lab, command: &[&str]) -> Result<Output> {
     lab.not_oci("rootless bundles are written differently")?;
     if let Some(cgroups) = &lab.cgroups {
         if cgroups.v2 {
@@ -113,10 +107,10 @@ fn by_a_user(lab: &Lab, command: &[&str]) -> Result<Output, Failure> {
                 "cgroup v2 delegates to whole sessions only: see exercise 10-rootless",
             );
         }
-        lab.host.run("cd /sys/fs/cgroup; chown 1000 pids memory cpu");
+        lab.host.run("cd /sys/fs/cgroup; chown 1000 pids memory cpu")?;
     }
-    lab.host.run("chmod a+rx /workshop rootfs");
-    Ok(output(&mut lab.host.learner(lab.argv(command))))
+    lab.host.run("chmod a+rx /workshop rootfs")?;
+    Ok(output(&mut lab.host.learner(lab.argv(command)))?)
 }
 
 fn ordinary_user(lab: &Lab) -> Outcome {
@@ -133,7 +127,7 @@ fn no_user_namespaces(lab: &Lab) -> Outcome {
     lab.only_steps()?;
     let script = "exec unshare --user --map-root-user sh -c \
         'echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"' sh \"$@\"";
-    let out = lab.around(script, &["echo", "started"]);
+    let out = lab.around(script, &["echo", "started"])?;
     same("stdout", out.stdout.as_str(), "")?;
     same("status", out.status, 125)?;
     hold(out.stderr.contains("doctor"), || out.stderr)
@@ -143,22 +137,22 @@ fn setgroups(lab: &Lab) -> Outcome {
     if lab.not_oci("").is_err() {
         return not_applicable("no user namespace");
     }
-    let out = lab.run("cat /proc/self/setgroups");
+    let out = lab.run("cat /proc/self/setgroups")?;
     same("setgroups", out.stdout.as_str(), "deny\n")
 }
 
 fn hostname(lab: &Lab) -> Outcome {
-    lab.run("hostname broken; exit 0");
-    same("the host's name", lab.host.run("hostname").stdout.as_str(), "host\n")
+    lab.run("hostname broken; exit 0")?;
+    same("the host's name", lab.host.run("hostname")?.stdout.as_str(), "host\n")
 }
 
 fn message_queues(lab: &Lab) -> Outcome {
-    let out = lab.run("cat /proc/sysvipc/msg | wc -l; exit 7");
+    let out = lab.run("cat /proc/sysvipc/msg | wc -l; exit 7")?;
     same("lines (one is the heading)", (out.stdout.trim(), out.status), ("1", 7))
 }
 
 fn network(lab: &Lab) -> Outcome {
-    let out = lab.run("cat /proc/net/dev");
+    let out = lab.run("cat /proc/net/dev")?;
     let names =
         out.stdout.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
     let names: Vec<&str> = names.collect();
@@ -169,17 +163,17 @@ fn abstract_sockets(lab: &Lab) -> Outcome {
     let listen = "perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); \
         bind(S, pack_sockaddr_un(\"\\0of-the-host\")) or die; listen(S, 1); $| = 1; \
         print \"ready\\n\"; <STDIN>'";
-    let mut host = Session::start(&mut lab.host.command(["sh", "-c", listen]));
-    host.wait_for("ready\n");
-    let out = lab.run("cat /proc/net/unix");
-    host.finish();
+    let mut host = Session::start(&mut lab.host.command(["sh", "-c", listen]))?;
+    host.wait_for("ready\n")?;
+    let out = lab.run("cat /proc/net/unix")?;
+    host.finish()?;
     hold(!out.stdout.contains("of-the-host") && out.status == 0, || out.stdout)
 }
 
 fn seven_namespaces(lab: &Lab) -> Outcome {
     let names = "cd /proc/self/ns; for n in cgroup ipc mnt net pid user uts; do readlink $n; done";
-    let inside = lab.run(names).stdout;
-    let outside = lab.host.run(names).stdout;
+    let inside = lab.run(names)?.stdout;
+    let outside = lab.host.run(names)?.stdout;
     let outside: BTreeSet<&str> = outside.lines().collect();
     let common: Vec<&str> = inside.lines().filter(|line| outside.contains(line)).collect();
     same("shared with the host", common, Vec::<&str>::new())?;
@@ -191,12 +185,12 @@ fn clock(lab: &Lab) -> Outcome {
     if lab.runner.step().is_some_and(|step| step < 9) {
         return not_applicable("it would be the machine's");
     }
-    let out = lab.run("date -s \"@$(date +%s)\" >/dev/null; exit 7");
+    let out = lab.run("date -s \"@$(date +%s)\" >/dev/null; exit 7")?;
     hold(out.stderr.contains("not permitted"), || "it can be set".into())
 }
 
 fn kernel_memory(lab: &Lab) -> Outcome {
-    let out = lab.run("head -c 1 /proc/kcore | wc -c; head -c 1 </proc/kmsg | wc -c");
+    let out = lab.run("head -c 1 /proc/kcore | wc -c; head -c 1 </proc/kmsg | wc -c")?;
     hold(!out.stdout.contains('1'), || "it can be read".into())
 }
 
@@ -206,7 +200,7 @@ fn modules(lab: &Lab) -> Outcome {
     let script = format!(
         "exec perl -e '$m = \"\"; $p = \"\"; $! = 0; syscall({number}, $m, 0, $p); exit($!{{EPERM}} || $!{{ENOSYS}} ? 7 : 1)'"
     );
-    let out = lab.run_with(&lab.everything(), &script)?;
+    let out = lab.run_with(&lab.everything()?, &script)?;
     hold(out.status == 7, || format!("status {}: {}", out.status, out.stderr))
 }
 
@@ -218,7 +212,7 @@ fn shocker(lab: &Lab) -> Outcome {
         "exec perl -e 'open(D, \"<\", \"/etc/passwd\") or die; $h = pack(\"IiQ\", 8, 1, 2); $! = 0; \
          $fd = syscall({number}, fileno(D), $h, 0); exit($fd < 0 && $!{{EPERM}} ? 7 : 1)'"
     );
-    let out = lab.run_with(&lab.everything(), &script)?;
+    let out = lab.run_with(&lab.everything()?, &script)?;
     hold(out.status == 7, || format!("status {}: {}", out.status, out.stderr))
 }
 
@@ -253,15 +247,15 @@ fn sysrq_by_a_user(lab: &Lab) -> Outcome {
 }
 
 fn core_pattern(lab: &Lab) -> Outcome {
-    only_root()?;
-    let out = lab.run(&opens("/proc/sys/kernel/core_pattern"));
+    only_root("it is about containers that root starts")?;
+    let out = lab.run(&opens("/proc/sys/kernel/core_pattern"))?;
     hold([7, 8].contains(&out.status), || "it opens for writing".into())
 }
 
 fn sysrq(lab: &Lab) -> Outcome {
-    only_root()?;
-    let out = lab.run(&opens("/proc/sysrq-trigger"));
-    if out.status == 8 && lab.host.run("test -e /proc/sysrq-trigger").status != 0 {
+    only_root("it is about containers that root starts")?;
+    let out = lab.run(&opens("/proc/sysrq-trigger"))?;
+    if out.status == 8 && lab.host.run("test -e /proc/sysrq-trigger")?.status != 0 {
         return not_applicable("this kernel has none");
     }
     hold([7, 8].contains(&out.status), || "it opens for writing".into())
@@ -270,12 +264,12 @@ fn sysrq(lab: &Lab) -> Outcome {
 /// Some file that root may write on most machines. (Where the machine has mounted things in its /sys
 /// the kernel refuses; and it may have none of the files.)
 fn sysfs(lab: &Lab) -> Outcome {
-    only_root()?;
+    only_root("it is about containers that root starts")?;
     let script = "grep CapEff /proc/self/status; mkdir -p /s; mount -t sysfs sysfs /s || exit 8; \
         for file in /s/kernel/uevent_helper /s/kernel/profiling /s/kernel/rcu_expedited \
         /s/kernel/mm/ksm/run /s/power/state; do \
         test -e $file && (: >>$file) 2>/dev/null && echo $file && exit 1; done; exit 7";
-    let out = lab.run(script);
+    let out = lab.run(script)?;
     let set = out.stdout.split_whitespace().nth(1).unwrap_or_default();
     let admin = u64::from_str_radix(set, 16).is_ok_and(|set| set & (1 << 21) != 0);
     if out.status == 8 && admin {
@@ -285,67 +279,66 @@ fn sysfs(lab: &Lab) -> Outcome {
 }
 
 fn proc_remounted(lab: &Lab) -> Outcome {
-    only_root()?;
+    only_root("it is about containers that root starts")?;
     let file = "/p/sys/kernel/core_pattern";
-    let out = lab.run(&format!("mkdir -p /p; mount -t proc proc /p; {}", opens(file)));
+    let out = lab.run(&format!("mkdir -p /p; mount -t proc proc /p; {}", opens(file)))?;
     hold([7, 8].contains(&out.status), || "it opens for writing".into())
 }
 
 /// The kernel refuses to write a file that is being run: ETXTBSY. (The program is a copy on the
 /// classroom host.)
 fn runner_text_busy(lab: &Lab) -> Outcome {
-    let copy =
-        |lab: &Lab| std::fs::read(lab.host.path(&lab.program())).expect("cannot read the runner");
-    let before = copy(lab);
+    let copy = || fs::read(lab.host.path(&lab.program())).attempt("read the runner");
+    let before = copy()?;
     lab.run(
         "printf broken >>/proc/1/exe; exec 3</proc/1/exe; (sleep 0.1; printf x >/proc/self/fd/3) & \
         wait; dd if=/dev/zero of=/proc/1/exe bs=1 count=1; exit 0",
-    );
-    hold(copy(lab) == before, || "it has been changed".into())
+    )?;
+    hold(copy()? == before, || "it has been changed".into())
 }
 
 fn runner_chmod(lab: &Lab) -> Outcome {
     let file = lab.program();
-    let before = lab.host.run(&format!("stat -c %a:%y {file}")).stdout;
-    lab.run("chmod 777 /proc/1/exe; touch -d 2001-01-01 /proc/1/exe; exit 0");
-    let after = lab.host.run(&format!("stat -c %a:%y {file}")).stdout;
+    let before = lab.host.run(&format!("stat -c %a:%y {file}"))?.stdout;
+    lab.run("chmod 777 /proc/1/exe; touch -d 2001-01-01 /proc/1/exe; exit 0")?;
+    let after = lab.host.run(&format!("stat -c %a:%y {file}"))?.stdout;
     same("mode and time", after, before)
 }
 
 fn no_new_privs(lab: &Lab) -> Outcome {
-    let out = lab.run("grep NoNewPrivs /proc/self/status");
+    let out = lab.run("grep NoNewPrivs /proc/self/status")?;
     same("status", out.stdout.as_str(), "NoNewPrivs:\t1\n")
 }
 
 /// What Docker leaves a container is 14 of 41.
 fn capabilities(lab: &Lab) -> Outcome {
-    let out = lab.run("grep CapEff /proc/self/status");
+    let out = lab.run("grep CapEff /proc/self/status")?;
     let word = out.stdout.split_whitespace().nth(1).unwrap_or_default();
     let set = u64::from_str_radix(word, 16).unwrap_or(u64::MAX);
     hold(set.count_ones() <= 14, || format!("{} capabilities", set.count_ones()))
 }
 
 fn seccomp(lab: &Lab) -> Outcome {
-    let out = lab.run("grep '^Seccomp:' /proc/self/status");
+    let out = lab.run("grep '^Seccomp:' /proc/self/status")?;
     same("status", out.stdout.as_str(), "Seccomp:\t2\n")
 }
 
 /// TIOCSTI is 0x5412 on amd64 and arm64.
 fn tiocsti(lab: &Lab) -> Outcome {
-    let legacy = lab.host.read("/proc/sys/dev/tty/legacy_tiocsti");
+    let legacy = lab.host.read("/proc/sys/dev/tty/legacy_tiocsti")?;
     if legacy.trim() == "0" {
         return not_applicable("this kernel refuses TIOCSTI to all (dev.tty.legacy_tiocsti = 0)");
     }
     let script = "perl -e 'for $key (\"x\", \"\\n\") { $copy = $key; ioctl(STDIN, 0x5412, $copy) }'; echo tried";
-    let options = Options { terminal: true, ..lab.everything() };
+    let options = Options { terminal: true, ..lab.everything()? };
     let argv = lab.with(&options, &["sh", "-c", script])?;
     // What the caller's shell reads next. (A terminal of the container's own may get what it likes.)
     let caller = "\"$@\"; echo over; read line; echo \"read <$line>\"";
-    let mut session = Session::on_terminal(&mut lab.host.terminal(around(caller, argv)));
-    session.wait_for("tried\r\n");
-    session.wait_for("over\r\n");
-    session.send("typed\n");
-    let out = session.finish();
+    let mut session = Session::on_terminal(&mut lab.host.terminal(around(caller, argv)))?;
+    session.wait_for("tried\r\n")?;
+    session.wait_for("over\r\n")?;
+    session.send("typed\n")?;
+    let out = session.finish()?;
     hold(out.stdout.contains("read <typed>"), || "a keystroke was put in".into())
 }
 
@@ -362,19 +355,19 @@ fn keyring(lab: &Lab) -> Outcome {
         "{key}; $found = syscall({control}, 10, -3, $type, $name, 0); $read = \" \" x 6; \
          syscall({control}, 11, $found, $read, 6); print \"read $read\\n\""
     );
-    let argv = lab.with(&lab.everything(), &["perl", "-e", &take])?;
-    let out = output(lab.host.command(["perl", "-e", &give]).args(argv));
+    let argv = lab.with(&lab.everything()?, &["perl", "-e", &take])?;
+    let out = output(lab.host.command(["perl", "-e", &give]).args(argv))?;
     hold(out.stdout.starts_with("read"), || out.stderr.clone())?;
     hold(!out.stdout.contains("secret"), || "it was read".into())
 }
 
 fn groups(lab: &Lab) -> Outcome {
-    only_root()?;
+    only_root("it is about containers that root starts")?;
     let argv = around(
         "exec setpriv --groups 1234,5678 \"$@\"",
         lab.argv(&["grep", "Groups:", "/proc/self/status"]),
     );
-    let out = output(&mut lab.host.command(argv));
+    let out = output(&mut lab.host.command(argv))?;
     let groups = out.stdout.trim_start_matches("Groups:").trim();
     hold(out.status == 0 && (groups.is_empty() || groups == "0"), || {
         format!("{groups} {}", out.stderr)

@@ -1,9 +1,11 @@
 //! Signals to the runner, to the command, and the state that the command starts with.
 
+use classroom::error::Attempt;
+use classroom::root::quoted;
 use classroom::{Session, until};
 
 use crate::lab::{Lab, Options, around};
-use crate::{Case, Failure, Outcome, hold, same};
+use crate::{Case, Outcome, Result, hold, same};
 
 const GROUP: &str = "signals";
 
@@ -43,15 +45,15 @@ fn traps(signal: &str) -> String {
 }
 
 fn ends(lab: &Lab, signal: &str, want: i32) -> Outcome {
-    let running = lab.start(WAITS);
-    running.signal(signal);
-    same("status", running.finish().status, want)
+    let running = lab.start(WAITS)?;
+    running.signal(signal)?;
+    same("status", running.finish()?.status, want)
 }
 
 fn trapped(lab: &Lab, signal: &str) -> Outcome {
-    let running = lab.start(&traps(signal));
-    running.signal(signal);
-    let out = running.finish();
+    let running = lab.start(&traps(signal))?;
+    running.signal(signal)?;
+    let out = running.finish()?;
     same("outcome", (out.stdout.as_str(), out.status), ("ready\ncaught\n", 42))
 }
 
@@ -80,53 +82,53 @@ fn sigquit(lab: &Lab) -> Outcome {
 }
 
 fn sigterm_ignored(lab: &Lab) -> Outcome {
-    let mut running = lab.start("trap '' TERM; echo ready; read x; echo still here; exit 5");
-    running.signal("TERM");
-    running.session.send("go on\n");
-    let out = running.finish();
+    let mut running = lab.start("trap '' TERM; echo ready; read x; echo still here; exit 5")?;
+    running.signal("TERM")?;
+    running.session.send("go on\n")?;
+    let out = running.finish()?;
     same("outcome", (out.stdout.as_str(), out.status), ("ready\nstill here\n", 5))
 }
 
 fn many_sigterms(lab: &Lab) -> Outcome {
-    let mut running = lab.start("trap '' TERM; echo ready; read x; exit 5");
+    let mut running = lab.start("trap '' TERM; echo ready; read x; exit 5")?;
     let script =
         format!("i=0; while [ $i -lt 200 ]; do kill -TERM {}; i=$((i+1)); done", running.pid);
-    same("signals", lab.host.run(&script).status, 0)?;
-    running.session.send("go on\n");
-    same("status", running.finish().status, 5)
+    same("signals", lab.host.run(&script)?.status, 0)?;
+    running.session.send("go on\n")?;
+    same("status", running.finish()?.status, 5)
 }
 
-fn on_terminal(lab: &Lab, script: &str) -> Result<Session, Failure> {
+fn on_terminal(lab: &Lab, script: &str) -> Result<Session> {
     let mut session = lab.on_terminal(Options::default(), &["sh", "-c", script])?;
-    session.wait_for("ready\r\n");
+    session.wait_for("ready\r\n")?;
     Ok(session)
 }
 
 fn ctrl_c(lab: &Lab) -> Outcome {
     let mut session = on_terminal(lab, WAITS)?;
     // The key is for sleep: the shell that is about to become it does what it likes with it.
-    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty());
-    session.send("\x03");
-    same("status", session.finish().status, 130)
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
+    session.send("\x03")?;
+    same("status", session.finish()?.status, 130)
 }
 
 fn ctrl_c_once(lab: &Lab) -> Outcome {
     let script = "n=0; trap 'n=$((n+1)); echo caught $n' INT; echo ready; read x; read x; exit 5";
     let mut session = on_terminal(lab, script)?;
-    session.send("\x03");
-    session.wait_for("caught 1");
+    session.send("\x03")?;
+    session.wait_for("caught 1")?;
     // Were there a second one, it would be here before the answer to this line.
-    session.send("\n\n\n");
-    let out = session.finish();
+    session.send("\n\n\n")?;
+    let out = session.finish()?;
     hold(!out.stdout.contains("caught 2"), || format!("twice: {}", out.stdout))?;
     same("status", out.status, 5)
 }
 
 fn ctrl_backslash(lab: &Lab) -> Outcome {
     let mut session = on_terminal(lab, &format!("ulimit -c 0; {WAITS}"))?;
-    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty());
-    session.send("\x1c");
-    same("status", session.finish().status, 131)
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
+    session.send("\x1c")?;
+    same("status", session.finish()?.status, 131)
 }
 
 fn ctrl_z(lab: &Lab) -> Outcome {
@@ -134,94 +136,92 @@ fn ctrl_z(lab: &Lab) -> Outcome {
     let options = Options { terminal: true, ..Options::default() };
     let script = "echo ready; read x; echo got $x; exit 5";
     let line = around("\"$@\"", lab.with(&options, &["sh", "-c", script])?);
-    let quoted: Vec<String> = line
-        .iter()
-        .map(|arg| format!("'{}'", arg.to_string_lossy().replace('\'', "'\\''")))
-        .collect();
-    let text = format!("exec {}\n", quoted.join(" "));
-    std::fs::write(lab.host.path(file), text).expect("cannot write a script");
-    let mut shell = Session::on_terminal(&mut lab.host.terminal(["sh", "-i"]));
-    shell.send(format!("sh {file}\n"));
-    shell.wait_for("ready\r\n");
-    shell.send("\x1a");
-    shell.wait_for("Stopped");
-    shell.send("fg\n");
-    shell.wait_for("fg");
-    shell.send("a line\n");
-    shell.wait_for("got a line");
-    shell.send("echo status=$?\n");
-    shell.wait_for("status=5");
-    shell.send("exit\n");
-    shell.finish();
+    let words: Vec<String> = line.iter().map(|arg| quoted(&arg.to_string_lossy())).collect();
+    let text = format!("exec {}\n", words.join(" "));
+    std::fs::write(lab.host.path(file), text).attempt("write a script")?;
+    let mut shell = Session::on_terminal(&mut lab.host.terminal(["sh", "-i"]))?;
+    shell.send(format!("sh {file}\n"))?;
+    shell.wait_for("ready\r\n")?;
+    shell.send("\x1a")?;
+    shell.wait_for("Stopped")?;
+    shell.send("fg\n")?;
+    // What is typed from now on is for the runner: the shell names it, and does not read any more.
+    shell.wait_for("start\r\n")?;
+    shell.send("a line\n")?;
+    shell.wait_for("got a line")?;
+    shell.send("echo status=$?\n")?;
+    shell.wait_for("status=5")?;
+    shell.send("exit\n")?;
+    shell.finish()?;
     Ok(())
 }
 
 fn sigwinch(lab: &Lab) -> Outcome {
     let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
     let mut session = on_terminal(lab, script)?;
-    session.resize(33, 111);
-    session.wait_for("33 111");
-    session.send("\x03");
-    session.finish();
+    session.resize(33, 111)?;
+    session.wait_for("33 111")?;
+    session.send("\x03")?;
+    session.finish()?;
     Ok(())
 }
 
 fn runner_killed(lab: &Lab) -> Outcome {
     lab.cgroups_may_stay();
-    let running = lab.start("(sleep 7777) & (setsid sleep 8888) & echo ready; sleep 9999");
-    until("all run", || !lab.pids_of("sleep 8888").is_empty());
-    running.signal("KILL");
-    running.finish();
+    let running = lab.start("(sleep 7777) & (setsid sleep 8888) & echo ready; sleep 9999")?;
+    until("all run", || !lab.pids_of("sleep 8888").is_empty())?;
+    running.signal("KILL")?;
+    running.finish()?;
     lab.nothing_is_left()
 }
 
 /// In parts, each of which has the deadline of a test to itself.
-fn early(lab: &Lab, signal: &str) -> String {
-    let script = format!("exec {} {signal} 100 5000 1 \"$@\"", lab.helper());
-    (0..5).map(|_| lab.around(&script, &["sleep", "7777"]).stdout).collect()
+fn early(lab: &Lab, signal: &str) -> Result<String> {
+    let script = format!("exec {} {signal} 100 5000 1 \"$@\"", lab.helper()?);
+    (0..5).map(|_| Ok(lab.around(&script, &["sleep", "7777"])?.stdout)).collect()
 }
 
 fn runner_killed_early(lab: &Lab) -> Outcome {
     lab.cgroups_may_stay();
-    same("outcomes", early(lab, "SIGKILL"), "signal 9: 100\n".repeat(5))
+    same("outcomes", early(lab, "SIGKILL")?, "signal 9: 100\n".repeat(5))
 }
 
 fn runner_termed_early(lab: &Lab) -> Outcome {
-    let outcomes = early(lab, "SIGTERM");
+    let outcomes = early(lab, "SIGTERM")?;
     let odd = |line: &&str| !line.starts_with("exit 143: ") && !line.starts_with("signal 15: ");
     let odd: Vec<&str> = outcomes.lines().filter(odd).collect();
     hold(odd.is_empty() && !outcomes.is_empty(), || format!("{odd:?}"))
 }
 
 fn init_killed(lab: &Lab) -> Outcome {
-    let running = lab.start(WAITS);
-    let pid = lab.host.run(&format!("ps -o pid= --ppid {}", running.pid)).stdout;
-    lab.host.run(&format!("kill -KILL {}", pid.trim()));
-    same("status", running.finish().status, 137)
+    let running = lab.start(WAITS)?;
+    let pid = lab.host.run(&format!("ps -o pid= --ppid {}", running.pid))?.stdout;
+    lab.host.run(&format!("kill -KILL {}", pid.trim()))?;
+    same("status", running.finish()?.status, 137)
 }
 
 fn init_unkillable(lab: &Lab) -> Outcome {
-    let out = lab.run("kill -KILL 1; kill -STOP 1; echo alive; exit 7");
+    let out = lab.run("kill -KILL 1; kill -STOP 1; echo alive; exit 7")?;
     same("outcome", (out.stdout.as_str(), out.status), ("alive\n", 7))
 }
 
 fn kill_all_inside(lab: &Lab) -> Outcome {
-    let mut victim = Session::start(&mut lab.host.command(["cat"]));
-    lab.run("kill -TERM -1; exit 3");
-    victim.send("alive\n");
-    victim.wait_for("alive\n");
-    same("the host's process", victim.finish().status, 0)
+    let mut victim = Session::start(&mut lab.host.command(["cat"]))?;
+    lab.run("kill -TERM -1; exit 3")?;
+    victim.send("alive\n")?;
+    victim.wait_for("alive\n")?;
+    same("the host's process", victim.finish()?.status, 0)
 }
 
 fn sigchld_ignored(lab: &Lab) -> Outcome {
     let script = "env --ignore-signal=CHLD \"$@\"";
-    same("status", lab.around(script, &["sh", "-c", "exit 7"]).status, 7)
+    same("status", lab.around(script, &["sh", "-c", "exit 7"])?.status, 7)
 }
 
 /// Only what the caller ignores on purpose: whoever runs the tests may ignore more.
 fn clean_ignored(lab: &Lab) -> Outcome {
     let script = "exec env --ignore-signal=CHLD,PIPE,TERM,INT,HUP,QUIT \"$@\"";
-    let out = lab.around(script, &["grep", "SigIgn", "/proc/self/status"]);
+    let out = lab.around(script, &["grep", "SigIgn", "/proc/self/status"])?;
     let mask = out.stdout.split_whitespace().nth(1).and_then(|s| u64::from_str_radix(s, 16).ok());
     let ours = [1, 2, 3, 13, 15, 17].map(|signal: u64| 1 << (signal - 1)).iter().sum::<u64>();
     hold(mask.is_some_and(|mask| mask & ours == 0), || out.stdout)
@@ -229,23 +229,24 @@ fn clean_ignored(lab: &Lab) -> Outcome {
 
 fn clean_blocked(lab: &Lab) -> Outcome {
     let script = "exec env --block-signal \"$@\"";
-    let out = lab.around(script, &["grep", "SigBlk", "/proc/self/status"]);
+    let out = lab.around(script, &["grep", "SigBlk", "/proc/self/status"])?;
     same("blocked", out.stdout.as_str(), "SigBlk:\t0000000000000000\n")
 }
 
 fn blocked_sigterm(lab: &Lab) -> Outcome {
     let script = "echo $$ >pid; exec env --block-signal \"$@\"";
     let argv = around(script, lab.argv(&["sh", "-c", WAITS]));
-    let mut session = Session::start(&mut lab.host.command(argv));
-    session.wait_for("ready\n");
-    lab.host.run(&format!("kill -TERM {}", lab.host.read("/workshop/pid").trim()));
+    let mut session = Session::start(&mut lab.host.command(argv))?;
+    session.wait_for("ready\n")?;
+    lab.host.run(&format!("kill -TERM {}", lab.host.read("/workshop/pid")?.trim()))?;
     // One that holds it for ever must not cost a minute.
-    let pid = lab.host.read("/workshop/pid");
-    lab.host.run(&format!("timeout 10 tail --pid={0} -f /dev/null || kill -KILL {0}", pid.trim()));
-    same("status", session.finish().status, 143)
+    let pid = lab.host.read("/workshop/pid")?;
+    lab.host
+        .run(&format!("timeout 10 tail --pid={0} -f /dev/null || kill -KILL {0}", pid.trim()))?;
+    same("status", session.finish()?.status, 143)
 }
 
 fn sigpipe(lab: &Lab) -> Outcome {
-    let out = lab.run("{ yes; echo $? >&2; } | head -n 1");
+    let out = lab.run("{ yes; echo $? >&2; } | head -n 1")?;
     hold(out.stderr.ends_with("141\n"), || out.stderr)
 }

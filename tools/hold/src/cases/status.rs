@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 
+use classroom::error::Attempt;
 use classroom::{output, until};
 
 use crate::lab::{Lab, Options};
@@ -40,7 +41,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn status(lab: &Lab, script: &str, want: i32) -> Outcome {
-    same("status", lab.run(script).status, want)
+    same("status", lab.run(script)?.status, want)
 }
 
 fn zero(lab: &Lab) -> Outcome {
@@ -56,10 +57,10 @@ fn two_hundred_fifty_five(lab: &Lab) -> Outcome {
 }
 
 fn killed_from_the_host(lab: &Lab) -> Outcome {
-    let running = lab.start("echo ready; exec sleep 7777");
-    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty());
-    lab.host.run(&format!("kill -KILL {}", lab.pids_of("sleep 7777")[0]));
-    same("status", running.finish().status, 137)
+    let running = lab.start("echo ready; exec sleep 7777")?;
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
+    lab.host.run(&format!("kill -KILL {}", lab.pids_of("sleep 7777")[0]))?;
+    same("status", running.finish()?.status, 137)
 }
 
 fn own_sigterm(lab: &Lab) -> Outcome {
@@ -71,7 +72,7 @@ fn own_segfault(lab: &Lab) -> Outcome {
 }
 
 fn command(lab: &Lab, command: &str, want: i32) -> Outcome {
-    let out = output(&mut lab.host.command(lab.argv(&[command])));
+    let out = output(&mut lab.host.command(lab.argv(&[command])))?;
     hold(!out.stderr.contains("panicked"), || out.stderr.clone())?;
     same("status", out.status, want)
 }
@@ -89,13 +90,12 @@ fn empty_command(lab: &Lab) -> Outcome {
 }
 
 /// A file in the root file system (or, without one, on the host) with this text and mode.
-fn file(lab: &Lab, text: &str, mode: &str) {
-    let script = format!("printf '{text}' >f; chmod {mode} f; cp -p f rootfs/f; mv f /f");
-    assert_eq!(lab.host.run(&script).status, 0);
+fn file(lab: &Lab, text: &str, mode: &str) -> Outcome {
+    lab.set_up(&format!("printf '{text}' >f; chmod {mode} f; cp -p f rootfs/f; mv f /f"))
 }
 
 fn not_executable(lab: &Lab) -> Outcome {
-    file(lab, "#!/bin/sh\\n", "644");
+    file(lab, "#!/bin/sh\\n", "644")?;
     command(lab, "/f", 126)
 }
 
@@ -104,7 +104,7 @@ fn directory(lab: &Lab) -> Outcome {
 }
 
 fn bad_format(lab: &Lab) -> Outcome {
-    file(lab, "\\001\\002\\003\\004", "755");
+    file(lab, "\\001\\002\\003\\004", "755")?;
     command(lab, "/f", 126)
 }
 
@@ -120,13 +120,13 @@ fn rootfs_missing(lab: &Lab) -> Outcome {
 }
 
 fn rootfs_is_a_file(lab: &Lab) -> Outcome {
-    lab.host.run("> a-file");
+    lab.host.run("> a-file")?;
     rootfs(lab, "a-file", 125)
 }
 
 fn rootfs_without_proc(lab: &Lab) -> Outcome {
-    lab.host.run("rmdir rootfs/proc");
-    let out = lab.run("echo started");
+    lab.host.run("rmdir rootfs/proc")?;
+    let out = lab.run("echo started")?;
     hold(!out.stdout.contains("started"), || "the command was started".into())?;
     same("status", out.status, 125)
 }
@@ -134,13 +134,13 @@ fn rootfs_without_proc(lab: &Lab) -> Outcome {
 fn rootfs_odd_name(lab: &Lab) -> Outcome {
     let name = OsString::from_vec(b"a root\t\xff \xc3\xa4".to_vec());
     let workshop = lab.host.path("/workshop");
-    fs::rename(workshop.join("rootfs"), workshop.join(&name)).expect("cannot rename rootfs");
+    fs::rename(workshop.join("rootfs"), workshop.join(&name)).attempt("rename rootfs")?;
     same("status", lab.run_with(&Options::rootfs(&name), "exit 7")?.status, 7)
 }
 
 fn usage(lab: &Lab, args: &str) -> Outcome {
     lab.only_steps()?;
-    let out = lab.host.run(&format!("{} {args}", lab.program()));
+    let out = lab.host.run(&format!("{} {args}", lab.program()))?;
     hold(out.stderr.contains("Usage:"), || out.stderr.clone())?;
     same("status", out.status, 2)
 }
@@ -156,7 +156,7 @@ fn unknown_option(lab: &Lab) -> Outcome {
 fn options_of_the_command(lab: &Lab) -> Outcome {
     let script = "echo \"$@\"; exit 7";
     let argv = ["sh", "-c", script, "sh", "--help", "-x", "--", "--rootfs", "/"];
-    let out = output(&mut lab.host.command(lab.argv(&argv)));
+    let out = output(&mut lab.host.command(lab.argv(&argv)))?;
     same("output", out.stdout.as_str(), "--help -x -- --rootfs /\n")?;
     same("status", out.status, 7)
 }
@@ -165,21 +165,21 @@ fn bytes(lab: &Lab) -> Outcome {
     let odd = OsString::from_vec(b"\xff\xfe \x01\n\xc3".to_vec());
     let script = OsString::from("printf %s \"$1\" | od -An -tx1 | tr -d ' \n'");
     let argv = lab.with(&Options::default(), &["sh".into(), "-c".into(), script, "sh".into(), odd]);
-    let out = output(&mut lab.host.command(argv?));
+    let out = output(&mut lab.host.command(argv?))?;
     same("bytes", out.stdout.as_str(), "fffe20010ac3")
 }
 
 fn empty_arguments(lab: &Lab) -> Outcome {
     let script = "echo $# \"<$1>\" \"<$2>\" \"<$3>\"";
     let argv = ["sh", "-c", script, "sh", "", "x", ""];
-    let out = output(&mut lab.host.command(lab.argv(&argv)));
+    let out = output(&mut lab.host.command(lab.argv(&argv)))?;
     same("arguments", out.stdout.as_str(), "3 <> <x> <>\n")
 }
 
 fn long_argument(lab: &Lab) -> Outcome {
     let long = "x".repeat(120 * 1024);
     let argv = ["sh", "-c", "echo ${#1}", "sh", &long];
-    let out = output(&mut lab.host.command(lab.argv(&argv)));
+    let out = output(&mut lab.host.command(lab.argv(&argv)))?;
     same("length", out.stdout.as_str(), "122880\n")
 }
 
@@ -190,18 +190,18 @@ fn many_arguments(lab: &Lab) -> Outcome {
     argv.extend([long.as_str(); 19]);
     let argv = lab.with(&Options::default(), &argv)?;
     let mut command = lab.host.command(["prlimit", "--stack=8388608:", "--"]);
-    let out = output(command.args(argv));
+    let out = output(command.args(argv))?;
     same("arguments", out.stdout.as_str(), "19 100000\n")
 }
 
 fn environment(lab: &Lab) -> Outcome {
-    let out = lab.around("export SECRET=s3cret; exec \"$@\"", &["sh", "-c", "env"]);
+    let out = lab.around("export SECRET=s3cret; exec \"$@\"", &["sh", "-c", "env"])?;
     hold(!out.stdout.contains("s3cret"), || "SECRET arrived".into())?;
     hold(out.stdout.contains("PATH=/usr/local/sbin:"), || format!("no PATH: {}", out.stdout))
 }
 
 fn working_directory(lab: &Lab) -> Outcome {
-    let out = lab.run("pwd; ls -d ../workshop 2>/dev/null; ls -di . /");
+    let out = lab.run("pwd; ls -d ../workshop 2>/dev/null; ls -di . /")?;
     let lines: Vec<&str> = out.stdout.lines().collect();
     let inode = |line: &str| line.split_whitespace().next().map(str::to_string);
     match lines[..] {

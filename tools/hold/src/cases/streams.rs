@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use classroom::error::Attempt;
 use classroom::output;
 
 use crate::lab::{Lab, Options};
@@ -36,13 +37,13 @@ pub const CASES: &[Case] = &[
 fn stdout_byte_exact(lab: &Lab) -> Outcome {
     let octal: String = (0..=255).map(|byte| format!("\\{byte:03o}")).collect();
     let script = format!("printf '{octal}'");
-    lab.around("\"$@\" >out", &["sh", "-c", &script]);
-    let got = fs::read(lab.host.path("/workshop/out")).expect("cannot read out");
+    lab.around("\"$@\" >out", &["sh", "-c", &script])?;
+    let got = fs::read(lab.host.path("/workshop/out")).attempt("read out")?;
     same("bytes", got, (0..=255).collect::<Vec<u8>>())
 }
 
 fn stderr_apart(lab: &Lab) -> Outcome {
-    let out = lab.run("echo out; echo err >&2");
+    let out = lab.run("echo out; echo err >&2")?;
     same("stdout", out.stdout.as_str(), "out\n")?;
     hold(out.stderr.ends_with("err\n"), || out.stderr)
 }
@@ -50,50 +51,50 @@ fn stderr_apart(lab: &Lab) -> Outcome {
 fn ten_mebibytes(lab: &Lab) -> Outcome {
     let sent: Vec<u8> =
         (0..10_485_760u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    fs::write(lab.host.path("/workshop/in"), &sent).expect("cannot write in");
-    lab.around("cat in | \"$@\" | cat >out", &["cat"]);
-    let got = fs::read(lab.host.path("/workshop/out")).expect("cannot read out");
+    fs::write(lab.host.path("/workshop/in"), &sent).attempt("write in")?;
+    lab.around("cat in | \"$@\" | cat >out", &["cat"])?;
+    let got = fs::read(lab.host.path("/workshop/out")).attempt("read out")?;
     hold(got == sent, || format!("{} bytes came of {}", got.len(), sent.len()))
 }
 
 fn all_closed(lab: &Lab) -> Outcome {
-    let out = lab.around("\"$@\" <&- >&- 2>&-; echo $?", &["sh", "-c", "exit 7"]);
+    let out = lab.around("\"$@\" <&- >&- 2>&-; echo $?", &["sh", "-c", "exit 7"])?;
     same("status", out.stdout.as_str(), "7\n")
 }
 
 fn stderr_full(lab: &Lab) -> Outcome {
-    let out = lab.around("\"$@\" 2>/dev/full; echo $?", &["sh", "-c", "exit 7"]);
+    let out = lab.around("\"$@\" 2>/dev/full; echo $?", &["sh", "-c", "exit 7"])?;
     same("status", out.stdout.as_str(), "7\n")
 }
 
 fn stdout_full(lab: &Lab) -> Outcome {
-    let out = lab.around("\"$@\" >/dev/full; echo $?", &["sh", "-c", "echo x || exit 7"]);
+    let out = lab.around("\"$@\" >/dev/full; echo $?", &["sh", "-c", "echo x || exit 7"])?;
     same("status", out.stdout.as_str(), "7\n")
 }
 
 fn reader_gone(lab: &Lab) -> Outcome {
-    let out = lab.around("\"$@\" | head -n 1", &["yes"]);
+    let out = lab.around("\"$@\" | head -n 1", &["yes"])?;
     same("stdout", out.stdout.as_str(), "y\n")
 }
 
 fn terminal(lab: &Lab) -> Outcome {
     let script = "test -t 0 && test -t 1 && echo 'on the terminal' >/dev/tty && echo ok";
-    let out = lab.on_terminal(Options::default(), &["sh", "-c", script])?.finish();
+    let out = lab.on_terminal(Options::default(), &["sh", "-c", script])?.finish()?;
     hold(out.stdout.contains("on the terminal") && out.stdout.contains("ok"), || out.stdout)
 }
 
 /// Whoever runs the tests may have left something open. That is the caller's, and the next case.
 fn own_descriptors(lab: &Lab) -> Outcome {
     let list = ["ls", "/proc/self/fd"];
-    let out = output(&mut lab.host.command(lab.argv(&list)));
-    let callers = output(&mut lab.host.command(list)).stdout;
+    let out = output(&mut lab.host.command(lab.argv(&list)))?;
+    let callers = output(&mut lab.host.command(list))?.stdout;
     let more = out.stdout.lines().filter(|fd| !callers.lines().any(|own| own == *fd));
     same("status", out.status, 0)?;
     same("descriptors", more.collect::<Vec<_>>(), Vec::<&str>::new())
 }
 
 fn inherited_descriptors(lab: &Lab) -> Outcome {
-    let out = lab.around("exec 7</etc/passwd 9</; exec \"$@\"", &["ls", "/proc/self/fd"]);
+    let out = lab.around("exec 7</etc/passwd 9</; exec \"$@\"", &["ls", "/proc/self/fd"])?;
     let open: Vec<&str> = out.stdout.lines().filter(|fd| ["7", "9"].contains(fd)).collect();
     same("status", out.status, 0)?;
     same("descriptors", open, Vec::<&str>::new())
@@ -101,6 +102,6 @@ fn inherited_descriptors(lab: &Lab) -> Outcome {
 
 fn inherited_directory(lab: &Lab) -> Outcome {
     let script = "ls /proc/self/fd/9/workshop /proc/self/fd/9/../workshop";
-    let out = lab.around("exec 9</; exec \"$@\"", &["sh", "-c", script]);
+    let out = lab.around("exec 9</; exec \"$@\"", &["sh", "-c", script])?;
     hold(!out.stdout.contains("rootfs"), || "the host's /workshop is listed inside".into())
 }
