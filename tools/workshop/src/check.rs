@@ -107,12 +107,17 @@ fn once(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = look(&program, args.step);
     if !args.built && !is_root() && outcome.root_could_tell() {
         repo.state()?; // now, or it would be root's
+        let mut sudo = as_root(args);
         match Root::here() {
-            Root::BySudo => return as_root(args),
-            Root::Cannot(why) => {
-                say::note(&format!("It may be that only root is missing here: {why}."))
+            Root::BySudo => {
+                say::note(&format!("This needs root:\n+ {}", typed(&sudo)));
+                let status = sudo.status().context("cannot run sudo; check as root instead")?;
+                return Ok(ExitCode::from(status.code().unwrap_or(2) as u8));
             }
-            Root::Is => {}
+            Root::Cannot(why) if outcome.needs_root() => {
+                bail!("only root can see how far this is, and {why}. By hand: {}", typed(&sudo));
+            }
+            _ => {}
         }
     }
     report(repo, args, &outcome)
@@ -152,16 +157,13 @@ fn fetch(repo: &Repo) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Once more, with sudo: a cgroup can only be made by root.
-fn as_root(args: &Args) -> anyhow::Result<ExitCode> {
+/// The same check once more, with sudo: a cgroup can only be made by root.
+fn as_root(args: &Args) -> Command {
     let words = ["check", "--built"].map(String::from).into_iter();
     let words = words
         .chain(args.step.map(|step| step.to_string()))
         .chain(args.hint.then(|| "--hint".into()));
-    let mut sudo = sudo(&variables(&["ROOTFS", "NO_COLOR"]), words);
-    say::note(&format!("This needs root:\n+ {}", typed(&sudo)));
-    let status = sudo.status().context("cannot run sudo; check as root instead")?;
-    Ok(ExitCode::from(status.code().unwrap_or(2) as u8))
+    sudo(&variables(&["ROOTFS", "NO_COLOR"]), words)
 }
 
 /// How far a program has got.
@@ -177,6 +179,11 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// Whether it is known that only root can see more.
+    fn needs_root(&self) -> bool {
+        matches!(self.stopped, Some((_, Verdict::NeedsRoot(_))))
+    }
+
     /// Whether root could see more.
     fn root_could_tell(&self) -> bool {
         matches!(self.stopped, Some((_, Verdict::NeedsRoot(_) | Verdict::Impossible(_))))
