@@ -164,7 +164,7 @@ build_everything() {
     # fewer features, and that is another build. Nobody should wait for a compiler then.
     cargo build --locked
     cargo test --locked --no-run --quiet
-    for package in steps/*/ my-container/ workshop/ tests/hold/; do
+    for package in steps/*/ my-container/ tools/workshop/ tools/hold/; do
         cargo build --locked --quiet --package "$(basename "$package")"
     done
 }

@@ -1,4 +1,4 @@
-// Draws every Mermaid picture of the Markdown files that are named, in a real browser: see scripts/check-mermaid.sh.
+// Draws every Mermaid picture of the Markdown files that are named, in a real browser: see scripts/mermaid/check.sh.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -79,6 +79,6 @@ async function main() {
 }
 
 main().catch((err) => {
-    console.error(`check-mermaid: ${err.message}`);
+    console.error(`mermaid/check.mjs: ${err.message}`);
     process.exitCode = 2;
 });

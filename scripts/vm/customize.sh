@@ -1,5 +1,5 @@
 #!/bin/sh
-# Inside the new image, called by mmdebstrap through vm-image.sh: the users, the kernel and a small initramfs.
+# Inside the new image, called by mmdebstrap through vm/image.sh: the users, the kernel and a small initramfs.
 # The kernel package is unpacked and not installed: its scripts would bring a boot loader and build a large initramfs.
 set -eu
 

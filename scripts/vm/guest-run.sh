@@ -1,5 +1,5 @@
 #!/bin/sh
-# Inside the test machine, as root, for vm-test.sh: tests as an ordinary user and with sudo, the self-check, the guide's
+# Inside the test machine, as root, for vm/test.sh: tests as an ordinary user and with sudo, the self-check, the guide's
 # sessions about cgroups, then the checks of what only this machine has, then whether anything was left behind.
 #
 # Usage: guest-run.sh REPOSITORY ROOTFS [all | guide]
@@ -65,8 +65,8 @@ self_check() {
 
 # The guide's tool looks for the solution of an exercise beside the steps.
 guide() {
-    cp "$root/target/guide/10-memory-high/step10_cgroups" "$bin/10-memory-high"
-    (cd "$root" && CI=true ROOTFS=$rootfs "$bin/guide" --built "$bin" "$@")
+    cp "$root/target/variants/10-memory-high/programs/step10_cgroups" "$bin/10-memory-high"
+    (cd "$root" && CI=true ROOTFS=$rootfs WORKSHOP_PROGRAMS=$bin "$bin/guide" "$@")
 }
 
 # What is only for v2; with `all` also the sessions that are the same text on v1 and v2.
@@ -78,7 +78,7 @@ check_guide() {
 
 stale() {
     status=1
-    echo "FAILED: the guide's blocks '$1' (what they are to be: scripts/vm-test.sh guide)"
+    echo "FAILED: the guide's blocks '$1' (what they are to be: scripts/vm/test.sh guide)"
 }
 
 write_guide() {
@@ -91,7 +91,7 @@ write_guide() {
 main() {
     status=0
     bin=$root/target/debug
-    if [ ! -e "$bin" ]; then ln -s static/debug "$bin"; fi # see vm-test.sh: link_for_the_machine
+    if [ ! -e "$bin" ]; then ln -s static/debug "$bin"; fi # see vm/test.sh: link_for_the_machine
     open_the_way
     if [ "$mode" = guide ]; then write_guide; fi
     state >/run/before

@@ -4,302 +4,248 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use classroom::{Cgroups, Host, Session, Setup, output, repository, require, until};
+use classroom::root::is_root;
+use classroom::{Cgroups, Error, Host, Result, Session, Setup, trial, trials, until};
+use steps::{Change, Step, Steps, Variant, repository};
+
+fn main() -> ExitCode {
+    trial::run(trials![
+        env_01_sets_variables,
+        join_02_enters_the_namespace_of_another,
+        hostname_03_is_an_option,
+        no_init_04_makes_the_command_pid_1,
+        fds_05_keeps_open_files_outside,
+        subset_06_leaves_only_processes,
+        overlay_07_starts_fresh_every_time,
+        veth_08_is_a_cable_to_the_host,
+        caps_09_are_all_gone,
+        procsys_09_is_read_only,
+        exec_10_enters_a_running_container,
+        memory_high_10_is_set_or_refused,
+    ])
+}
 
 /// The programs, by the names of their patches: the solution, and the step that it changes.
 type Programs = BTreeMap<String, (PathBuf, PathBuf)>;
 
-/// Builds all solutions, in one workspace under target/, at the first call.
+/// Builds them at the first call.
 fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(build)
 }
 
 fn build() -> Programs {
-    let workspace = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exercises");
-    _ = fs::remove_dir_all(workspace.join("members"));
-    fs::create_dir_all(&workspace).expect("cannot make the workspace of the solutions");
-    let manifest = read(&repository().join("Cargo.toml"));
-    let shared = manifest.find("[workspace.package]").expect("Cargo.toml has [workspace.package]");
-    let manifest = format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [\"members/*/steps/*\"]\n\n{}",
-        &manifest[shared..]
-    );
-    write(&workspace.join("Cargo.toml"), &manifest);
-    write(&workspace.join("Cargo.lock"), &read(&repository().join("Cargo.lock")));
-
-    let mut names = Vec::new();
-    for step in sorted(&repository().join("steps")) {
-        copy_step(&step, &workspace.join("members/steps"), &file_name(&step));
-    }
-    for patch in sorted(&repository().join("exercises")) {
-        let name = file_name(&patch).strip_suffix(".patch").expect("a patch").to_string();
-        let number = format!("step{}_", &name[..2]);
-        let step = sorted(&repository().join("steps"))
-            .into_iter()
-            .find(|step| file_name(step).starts_with(&number))
-            .unwrap_or_else(|| panic!("{patch:?} is for no step"));
-        let member = workspace.join("members").join(&name);
-        copy_step(&step, &member, &format!("exercise-{name}"));
-        let mut apply = Command::new("git");
-        apply.arg("apply").arg(&patch).current_dir(&member);
-        // Not as a part of the repository that this is in: git would look for the files there.
-        apply.env("GIT_CEILING_DIRECTORIES", member.parent().expect("it has a parent"));
-        let applied = output(&mut apply);
-        assert_eq!(
-            applied.status,
-            0,
-            "exercises/{name}.patch does not fit {} any more: make it again (exercises/README.md)\n{}",
-            file_name(&step),
-            applied.stderr
-        );
-        names.push((name, file_name(&step)));
-    }
-
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace"]).current_dir(&workspace);
-    cargo.env("CARGO_TARGET_DIR", workspace.join("target")).env("RUSTFLAGS", "-D warnings");
-    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0"); // half the time
-    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let status = cargo.status().expect("cannot run cargo");
-    assert!(status.success(), "a solution in exercises/ does not build: see above");
-    let binary = |name: String| workspace.join("target/debug").join(name);
-    let programs = |(name, step)| {
-        let programs = (binary(format!("exercise-{name}")), binary(step));
-        (name, programs)
+    let steps = Steps::find(repository()).expect("the repository has steps");
+    let entries = fs::read_dir(repository().join("exercises")).expect("there are exercises");
+    let mut patches: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    let name = |patch: &Path| patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let step = |patch: &Path| name(patch)[..2].parse::<Step>().expect("NN-NAME.patch");
+    let variant = |patch| {
+        let (package, step) = (format!("exercise-{}", name(patch)), step(patch));
+        Variant { package, step, change: Change::Patch(patch) }
     };
-    names.into_iter().map(programs).collect()
+    let variants: Vec<Variant> = patches.iter().map(|patch| variant(patch)).collect();
+    let built = steps.variants("exercises", &variants).unwrap_or_else(|err| panic!("{err:#}"));
+    assert_eq!(built.warnings, "", "a solution in exercises/ does not build without warnings");
+    let plain = steps.programs(steps.all()).unwrap_or_else(|err| panic!("{err:#}"));
+    let pairs = patches.iter().zip(built.programs);
+    let pair = |(patch, solution): (&PathBuf, PathBuf)| {
+        (name(patch), (solution, plain[usize::from(step(patch).number()) - 1].clone()))
+    };
+    pairs.map(pair).collect()
 }
 
-/// Copies a step, without its tests: they are for the step as it is. The package gets a new name.
-fn copy_step(step: &Path, to: &Path, name: &str) {
-    let old = file_name(step);
-    let to = to.join("steps").join(&old);
-    fs::create_dir_all(to.join("src")).expect("cannot make the folder of a solution");
-    write(&to.join("src/main.rs"), &read(&step.join("src/main.rs")));
-    let manifest = read(&step.join("Cargo.toml"));
-    let (manifest, _tests) = manifest.split_once("\n[dev-dependencies]").expect("tests come last");
-    let manifest =
-        manifest.replacen(&format!("name = \"{old}\""), &format!("name = \"{name}\""), 1);
-    write(&to.join("Cargo.toml"), &format!("{manifest}\n"));
-}
-
-fn sorted(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap_or_else(|err| panic!("cannot read {dir:?}: {err}"));
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.retain(|path| path.is_dir() || path.extension().is_some_and(|patch| patch == "patch"));
-    paths.sort();
-    paths
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|err| panic!("cannot read {path:?}: {err}"))
-}
-
-fn write(path: &Path, text: &str) {
-    fs::write(path, text).unwrap_or_else(|err| panic!("cannot write {path:?}: {err}"));
-}
-
-/// The two hosts of an exercise: one with the solution on it, one with the step as it is. On both
-/// the program is called `run.me`.
-macro_rules! hosts {
-    ($name:literal) => {{
-        let (solution, step) = &programs()[$name];
-        (
-            require!(Setup::new(solution).name("run.me").start()),
-            require!(Setup::new(step).name("run.me").start()),
-        )
-    }};
+/// The two hosts of an exercise: one with the solution on it, one with the step as it is. On both the program is called
+/// `run.me`.
+fn hosts(name: &str) -> Result<(Host, Host)> {
+    let (solution, step) = &programs()[name];
+    let host = |program: &Path| Setup::new(program).name("run.me").start();
+    Ok((host(solution)?, host(step)?))
 }
 
 /// `host$ script`, with what it has written and its exit status in one text.
 #[track_caller]
-fn run(host: &Host, script: &str) -> String {
-    let output = host.run(&format!("exec 2>/dev/null; {script}"));
-    format!("{}[{}]", output.stdout, output.status)
+fn run(host: &Host, script: &str) -> Result<String> {
+    let output = host.run(&format!("exec 2>/dev/null; {script}"))?;
+    Ok(format!("{}[{}]", output.stdout, output.status))
 }
 
-#[test]
-fn env_01_sets_variables() {
-    let (solution, step) = hosts!("01-env");
+fn env_01_sets_variables() -> Result<()> {
+    let (solution, step) = hosts("01-env")?;
     let script = "./run.me run --env A=1 -e B=x=y sh -c 'echo $A $B'";
-    assert_eq!(run(&solution, script), "1 x=y\n[0]");
-    assert_eq!(run(&step, script), "[2]");
-    assert_eq!(run(&solution, "./run.me run --env A true"), "[2]");
+    assert_eq!(run(&solution, script)?, "1 x=y\n[0]");
+    assert_eq!(run(&step, script)?, "[2]");
+    assert_eq!(run(&solution, "./run.me run --env A true")?, "[2]");
+    Ok(())
 }
 
-#[test]
-fn join_02_enters_the_namespace_of_another() {
-    let (solution, _) = hosts!("02-join");
-    let mut first = Session::start(&mut solution.command(["./run.me", "run", "sh"]));
-    first.ask("hostname x");
-    let pid = first.ask("echo $$");
+fn join_02_enters_the_namespace_of_another() -> Result<()> {
+    let (solution, _) = hosts("02-join")?;
+    let mut first = Session::start(&mut solution.command(["./run.me", "run", "sh"]))?;
+    first.ask("hostname x")?;
+    let pid = first.ask("echo $$")?;
     let script = format!("./run.me run --uts {} hostname", pid.trim());
-    assert_eq!(run(&solution, &script), "x\n[0]");
-    assert_eq!(run(&solution, "./run.me run hostname"), "host\n[0]");
-    let missing = solution.run("./run.me run --uts 999999 hostname");
+    assert_eq!(run(&solution, &script)?, "x\n[0]");
+    assert_eq!(run(&solution, "./run.me run hostname")?, "host\n[0]");
+    let missing = solution.run("./run.me run --uts 999999 hostname")?;
     assert_eq!(missing.status, 125);
     assert!(missing.stderr.contains("/proc/999999/ns/uts"), "{}", missing.stderr);
+    Ok(())
 }
 
-#[test]
-fn hostname_03_is_an_option() {
-    let (solution, step) = hosts!("03-hostname");
-    assert_eq!(run(&solution, "./run.me run --hostname web hostname"), "web\n[0]");
-    assert_eq!(run(&solution, "./run.me run hostname"), "container\n[0]");
-    assert_eq!(run(&step, "./run.me run --hostname web hostname"), "[2]");
+fn hostname_03_is_an_option() -> Result<()> {
+    let (solution, step) = hosts("03-hostname")?;
+    assert_eq!(run(&solution, "./run.me run --hostname web hostname")?, "web\n[0]");
+    assert_eq!(run(&solution, "./run.me run hostname")?, "container\n[0]");
+    assert_eq!(run(&step, "./run.me run --hostname web hostname")?, "[2]");
     let long = "x".repeat(65);
-    let refused = solution.run(&format!("./run.me run --hostname {long} hostname"));
+    let refused = solution.run(&format!("./run.me run --hostname {long} hostname"))?;
     assert_eq!((refused.status, refused.stdout.as_str()), (125, ""));
     assert!(refused.stderr.contains(&long), "{}", refused.stderr);
+    Ok(())
 }
 
-#[test]
-fn no_init_04_makes_the_command_pid_1() {
-    let (solution, _) = hosts!("04-no-init");
-    assert_eq!(run(&solution, "./run.me run --no-init sh -c 'echo $$'"), "1\n[0]");
-    assert_eq!(run(&solution, "./run.me run sh -c 'echo $$'"), "2\n[0]");
-    assert_eq!(run(&solution, "./run.me run --no-init nope"), "[127]");
-    assert_eq!(run(&solution, "./run.me run --no-init /etc"), "[126]");
+fn no_init_04_makes_the_command_pid_1() -> Result<()> {
+    let (solution, _) = hosts("04-no-init")?;
+    assert_eq!(run(&solution, "./run.me run --no-init sh -c 'echo $$'")?, "1\n[0]");
+    assert_eq!(run(&solution, "./run.me run sh -c 'echo $$'")?, "2\n[0]");
+    assert_eq!(run(&solution, "./run.me run --no-init nope")?, "[127]");
+    assert_eq!(run(&solution, "./run.me run --no-init /etc")?, "[126]");
     // PID 1 has no handler for SIGTERM: it is not even delivered. A command that is not PID 1 dies.
     let script = "./run.me run OPTION sh -c 'kill -TERM $$; echo survived'";
-    assert_eq!(run(&solution, &script.replace("OPTION", "--no-init")), "survived\n[0]");
-    assert_eq!(run(&solution, &script.replace("OPTION", "")), "[143]");
+    assert_eq!(run(&solution, &script.replace("OPTION", "--no-init"))?, "survived\n[0]");
+    assert_eq!(run(&solution, &script.replace("OPTION", ""))?, "[143]");
+    Ok(())
 }
 
-#[test]
-fn fds_05_keeps_open_files_outside() {
-    let (solution, step) = hosts!("05-fds");
+fn fds_05_keeps_open_files_outside() -> Result<()> {
+    let (solution, step) = hosts("05-fds")?;
     // A descriptor of the host's root leads out of the rootfs, where the shell has inherited it.
     let script = "exec 9</etc/hostname; ./run.me run sh -c 'cat <&9 >/dev/null && echo leaked'";
-    assert_eq!(run(&step, script), "leaked\n[0]");
-    let held = run(&solution, script);
+    assert_eq!(run(&step, script)?, "leaked\n[0]");
+    let held = run(&solution, script)?;
     assert!(!held.contains("leaked"), "{held}");
+    Ok(())
 }
 
-#[test]
-fn subset_06_leaves_only_processes() {
-    let (solution, step) = hosts!("06-subset");
+fn subset_06_leaves_only_processes() -> Result<()> {
+    let (solution, step) = hosts("06-subset")?;
     let script = "./run.me run ls /proc";
     let other = |name: &str| !name.chars().all(|c| c.is_ascii_digit()) && !name.contains("self");
-    let listing = solution.run(script).stdout;
+    let listing = solution.run(script)?.stdout;
     assert!(listing.contains("self"), "{listing}");
     assert!(!listing.lines().any(other), "{listing}");
-    assert!(step.run(script).stdout.lines().any(other));
-    assert!(solution.run("./run.me run ps -o pid,args").stdout.contains(" ps"));
+    assert!(step.run(script)?.stdout.lines().any(other));
+    assert!(solution.run("./run.me run ps -o pid,args")?.stdout.contains(" ps"));
+    Ok(())
 }
 
-#[test]
-fn overlay_07_starts_fresh_every_time() {
-    let (solution, step) = hosts!("07-overlay");
-    let mounts = solution.run("mount").stdout;
-    assert_eq!(run(&solution, "./run.me run sh -c 'echo new >/x; cat /x'"), "new\n[0]");
-    assert_eq!(run(&solution, "./run.me run cat /x"), "[1]");
-    assert_eq!(run(&solution, "ls rootfs/x rootfs/upper rootfs/work rootfs/root/x"), "[2]");
-    assert_eq!(solution.run("mount").stdout, mounts);
-    run(&step, "./run.me run sh -c 'echo new >/x'");
-    assert_eq!(run(&step, "./run.me run cat /x"), "new\n[0]");
+fn overlay_07_starts_fresh_every_time() -> Result<()> {
+    let (solution, step) = hosts("07-overlay")?;
+    let mounts = solution.run("mount")?.stdout;
+    assert_eq!(run(&solution, "./run.me run sh -c 'echo new >/x; cat /x'")?, "new\n[0]");
+    assert_eq!(run(&solution, "./run.me run cat /x")?, "[1]");
+    assert_eq!(run(&solution, "ls rootfs/x rootfs/upper rootfs/work rootfs/root/x")?, "[2]");
+    assert_eq!(solution.run("mount")?.stdout, mounts);
+    run(&step, "./run.me run sh -c 'echo new >/x'")?;
+    assert_eq!(run(&step, "./run.me run cat /x")?, "new\n[0]");
+    Ok(())
 }
 
-#[test]
-fn veth_08_is_a_cable_to_the_host() {
-    let (solution, _) = hosts!("08-veth");
-    let probe = solution.run("unshare --net ip link add veth0 type veth peer name eth9");
+fn veth_08_is_a_cable_to_the_host() -> Result<()> {
+    let (solution, _) = hosts("08-veth")?;
+    let probe = solution.run("unshare --net ip link add veth0 type veth peer name eth9")?;
     if probe.status != 0 {
-        let why = format!("this kernel has no veth: {}", probe.stderr);
-        classroom::need::skip(&classroom::Missing { why, by_nature: false }, "veth_08");
-        return;
+        return Err(Error::Missing(format!("this kernel has no veth: {}", probe.stderr)));
     }
     // The host's end answers. (`ping` wants a raw socket; what is open on the host will do.)
     let inside = "cat /proc/net/route; cat /proc/net/fib_trie";
-    let mut shell = Session::start(&mut solution.command(["./run.me", "run", "sh"]));
-    let routes = shell.ask(inside);
+    let mut shell = Session::start(&mut solution.command(["./run.me", "run", "sh"]))?;
+    let routes = shell.ask(inside)?;
     assert!(routes.contains("eth0"), "{routes}");
     assert!(routes.contains("192.0.2.2"), "{routes}");
-    let on_host = || solution.run("ip -o -4 address").stdout;
-    assert!(on_host().contains("192.0.2.1/24"), "{}", on_host());
+    let on_host = || Ok::<_, Error>(solution.run("ip -o -4 address")?.stdout);
+    assert!(on_host()?.contains("192.0.2.1/24"), "{}", on_host()?);
     shell.close();
-    assert_eq!(shell.finish().status, 0);
+    assert_eq!(shell.finish()?.status, 0);
     // The kernel takes a network namespace down some time after its last process.
-    until("the cable is gone", || !on_host().contains("192.0.2.1/24"));
-    assert_eq!(run(&solution, "PATH=/nowhere ./run.me run true"), "[125]");
+    until("the cable is gone", || Ok(!on_host()?.contains("192.0.2.1/24")))?;
+    assert_eq!(run(&solution, "PATH=/nowhere ./run.me run true")?, "[125]");
     // A machine whose own network that is keeps it.
-    run(&solution, "ip address add 192.0.2.77/24 dev eth0; ip link set eth0 up");
-    let before = on_host();
-    assert!(solution.run("./run.me run true").stderr.contains("192.0.2.0/24 is in use here"));
-    assert_eq!(on_host(), before);
+    run(&solution, "ip address add 192.0.2.77/24 dev eth0; ip link set eth0 up")?;
+    let before = on_host()?;
+    assert!(solution.run("./run.me run true")?.stderr.contains("192.0.2.0/24 is in use here"));
+    assert_eq!(on_host()?, before);
+    Ok(())
 }
 
-#[test]
-fn caps_09_are_all_gone() {
-    let (solution, step) = hosts!("09-caps");
+fn caps_09_are_all_gone() -> Result<()> {
+    let (solution, step) = hosts("09-caps")?;
     let script = "./run.me run grep -E '^(CapPrm|CapEff|CapBnd|NoNewPrivs)' /proc/self/status";
     let none = "0000000000000000";
     let gone = format!("CapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nNoNewPrivs:\t1\n[0]");
-    assert_eq!(run(&solution, script), gone);
-    assert_ne!(run(&step, script), gone);
-    assert_ne!(run(&solution, "./run.me run hostname x"), "[0]");
-    assert_eq!(run(&step, "./run.me run hostname x"), "[0]");
-    assert_eq!(run(&solution, "./run.me run sh -c 'exit 7'"), "[7]");
+    assert_eq!(run(&solution, script)?, gone);
+    assert_ne!(run(&step, script)?, gone);
+    assert_ne!(run(&solution, "./run.me run hostname x")?, "[0]");
+    assert_eq!(run(&step, "./run.me run hostname x")?, "[0]");
+    assert_eq!(run(&solution, "./run.me run sh -c 'exit 7'")?, "[7]");
+    Ok(())
 }
 
-#[test]
-fn procsys_09_is_read_only() {
-    let (solution, step) = hosts!("09-procsys");
+fn procsys_09_is_read_only() -> Result<()> {
+    let (solution, step) = hosts("09-procsys")?;
     // Opened for writing, but nothing is written. (The file is the host's: an ordinary user may not.)
     let script = "./run.me run sh -c ': >>/proc/sys/kernel/core_pattern && echo writable'";
-    assert!(!run(&solution, script).contains("writable"));
-    let why = solution.run(script).stderr;
+    assert!(!run(&solution, script)?.contains("writable"));
+    let why = solution.run(script)?.stderr;
     assert!(why.contains("Read-only file system"), "{why}");
-    if classroom::need::is_root() {
-        assert_eq!(run(&step, script), "writable\n[0]");
+    if is_root() {
+        assert_eq!(run(&step, script)?, "writable\n[0]");
     }
-    assert_eq!(run(&solution, "./run.me run cat /proc/sys/kernel/hostname"), "container\n[0]");
+    assert_eq!(run(&solution, "./run.me run cat /proc/sys/kernel/hostname")?, "container\n[0]");
+    Ok(())
 }
 
-#[test]
-fn exec_10_enters_a_running_container() {
-    let (solution, _) = hosts!("10-exec");
-    let cgroups = require!(Cgroups::on(&solution));
-    let mut shell = Session::start(&mut solution.command(["./run.me", "run", "sh"]));
-    shell.ask("echo ready");
+fn exec_10_enters_a_running_container() -> Result<()> {
+    let (solution, _) = hosts("10-exec")?;
+    let cgroups = Cgroups::on(&solution)?;
+    let mut shell = Session::start(&mut solution.command(["./run.me", "run", "sh"]))?;
+    shell.ask("echo ready")?;
     let find = "ps -e -o pid,args | awk '$2 == \"sh\" && NF == 2 { print $1 }' | tail -1";
-    let pid = solution.run(find).stdout;
+    let pid = solution.run(find)?.stdout;
     let exec = format!("./run.me exec {} ", pid.trim());
-    assert_eq!(run(&solution, &format!("{exec} hostname")), "container\n[0]");
-    assert_eq!(run(&solution, &format!("{exec} sh -c 'exit 9'")), "[9]");
-    let seen = solution.run(&format!("{exec} ps -o pid,args")).stdout;
+    assert_eq!(run(&solution, &format!("{exec} hostname"))?, "container\n[0]");
+    assert_eq!(run(&solution, &format!("{exec} sh -c 'exit 9'"))?, "[9]");
+    let seen = solution.run(&format!("{exec} ps -o pid,args"))?.stdout;
     assert!(seen.contains("/proc/self/exe child"), "{seen}");
-    let cgroup = solution.run(&format!("{exec} cat /proc/self/cgroup")).stdout;
+    let cgroup = solution.run(&format!("{exec} cat /proc/self/cgroup"))?.stdout;
     let joined = if cgroups.v2 { "0::/\n" } else { ":pids:/\n" };
     assert!(cgroup.contains(joined), "{cgroup}");
-    assert_eq!(run(&solution, "./run.me exec 999999 true"), "[125]");
+    assert_eq!(run(&solution, "./run.me exec 999999 true")?, "[125]");
     shell.close();
-    assert_eq!(shell.finish().status, 0);
+    assert_eq!(shell.finish()?.status, 0);
+    Ok(())
 }
 
-#[test]
-fn memory_high_10_is_set_or_refused() {
-    let (solution, _) = hosts!("10-memory-high");
-    let cgroups = require!(Cgroups::on(&solution));
+fn memory_high_10_is_set_or_refused() -> Result<()> {
+    let (solution, _) = hosts("10-memory-high")?;
+    let cgroups = Cgroups::on(&solution)?;
     if cgroups.v2 {
         let mut shell =
-            Session::start(&mut solution.command(["./run.me", "run", "--memory-high=50m", "sh"]));
-        shell.ask("echo ready");
-        assert_eq!(run(&solution, "cat /sys/fs/cgroup/step10-*/memory.high"), "52428800\n[0]");
+            Session::start(&mut solution.command(["./run.me", "run", "--memory-high=50m", "sh"]))?;
+        shell.ask("echo ready")?;
+        assert_eq!(run(&solution, "cat /sys/fs/cgroup/step10-*/memory.high")?, "52428800\n[0]");
         shell.close();
-        assert_eq!(shell.finish().status, 0);
+        assert_eq!(shell.finish()?.status, 0);
     } else {
-        let refused = solution.run("./run.me run --memory-high=50m echo started");
+        let refused = solution.run("./run.me run --memory-high=50m echo started")?;
         assert_eq!((refused.status, refused.stdout.as_str()), (125, ""));
         assert!(refused.stderr.contains("memory.high"), "{}", refused.stderr);
     }
-    assert_eq!(run(&solution, "./run.me run true"), "[0]");
+    assert_eq!(run(&solution, "./run.me run true")?, "[0]");
+    Ok(())
 }

@@ -21,7 +21,7 @@ pub fn repository() -> PathBuf {
 
 /// Writes an executable shell script.
 pub fn script(path: &Path, text: &str) {
-    classroom::executable(path, &format!("#!/bin/sh\n{text}\n"));
+    classroom::executable(path, &format!("#!/bin/sh\n{text}\n")).unwrap();
 }
 
 /// Makes `folder` a PATH with everything that the machine has, except the commands named.
@@ -84,10 +84,10 @@ impl Mirror {
     /// Waits until the first half of the content is sent.
     ///
     /// # Panics
-    /// If nobody asks for it within [`classroom::DEADLINE`].
+    /// If nobody asks for it within [`classroom::session::DEADLINE`].
     pub fn wait_for_half(&self) {
         self.half_sent
-            .recv_timeout(classroom::DEADLINE)
+            .recv_timeout(classroom::session::DEADLINE)
             .expect("nobody asks the mirror for the tarball");
     }
 

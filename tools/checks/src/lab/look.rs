@@ -1,0 +1,125 @@
+//! What is to be seen from the host: processes, namespaces, mounts.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::Lab;
+
+/// A process, as the host sees it.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its number on the host.
+    pub pid: u32,
+    /// Its parent's number on the host.
+    pub parent: u32,
+    /// Whether it has ended, and nobody has waited for it yet.
+    pub zombie: bool,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// A mount point, and the type of what is mounted there.
+pub type Mount = (String, String);
+
+impl Lab {
+    /// The host's processes.
+    pub fn processes(&self) -> Vec<Process> {
+        self.host.processes().iter().filter_map(|(pid, _)| self.process(*pid)).collect()
+    }
+
+    /// A process of the host, if it is there.
+    pub fn process(&self, pid: u32) -> Option<Process> {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let zombie = fields.next()? == "Z";
+        let parent = fields.next()?.parse().ok()?;
+        let args = fs::read(self.proc(pid, "cmdline")).unwrap_or_default();
+        let args =
+            args.split(|byte| *byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());
+        let mut args: Vec<String> = args.collect();
+        args.pop();
+        Some(Process { pid, parent, zombie, args })
+    }
+
+    /// Whether a process is there, and has not ended.
+    pub fn lives(&self, pid: u32) -> bool {
+        self.process(pid).is_some_and(|process| !process.zombie)
+    }
+
+    /// Whether there is a process with these arguments that has not ended.
+    pub fn runs(&self, args: &[&str]) -> bool {
+        self.processes().iter().any(|process| process.args == args && !process.zombie)
+    }
+
+    /// A file of a process, as the host's /proc has it.
+    pub fn proc(&self, pid: u32, file: &str) -> PathBuf {
+        self.host.path(&format!("/proc/{pid}/{file}"))
+    }
+
+    /// The namespace of a process: `uts:[4026531838]`. Empty if the process is gone.
+    pub fn namespace(&self, pid: u32, kind: &str) -> String {
+        let link = fs::read_link(self.proc(pid, &format!("ns/{kind}"))).unwrap_or_default();
+        link.to_string_lossy().into_owned()
+    }
+
+    /// The numbers of a process in the PID namespaces that it is in, the innermost last.
+    pub fn numbers(&self, pid: u32) -> Vec<u32> {
+        let status = fs::read_to_string(self.proc(pid, "status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        line.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+    }
+
+    /// What is mounted on the host, in the order of mounting.
+    pub fn mounts(&self) -> Vec<Mount> {
+        self.mounts_of(1)
+    }
+
+    /// What is mounted for a process.
+    pub fn mounts_of(&self, pid: u32) -> Vec<Mount> {
+        let table = fs::read_to_string(self.proc(pid, "mountinfo")).unwrap_or_default();
+        let mount = |line: &str| {
+            let point = line.split(' ').nth(4).unwrap_or_default();
+            let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
+            (point.to_string(), kind.unwrap_or_default().to_string())
+        };
+        table.lines().map(mount).collect()
+    }
+
+    /// The mounts that the host has now and did not have before.
+    pub fn mounts_since(&self, before: &[Mount]) -> Vec<Mount> {
+        let mut rest = before.to_vec();
+        let is_new = |mount: &Mount| match rest.iter().position(|known| known == mount) {
+            Some(place) => {
+                rest.swap_remove(place);
+                false
+            }
+            None => true,
+        };
+        self.mounts().into_iter().filter(is_new).collect()
+    }
+
+    /// What is mounted on the host since then and does not go away, as a list of mount points. Empty if all is gone.
+    pub fn mounts_left(&self, before: &[Mount]) -> String {
+        let mut left = Vec::new();
+        self.wait_until(|| {
+            left = self.mounts_since(before);
+            left.is_empty()
+        });
+        points(&left)
+    }
+
+    /// Whether something is mounted on top of a process' root.
+    pub fn is_stacked(&self, pid: u32) -> bool {
+        self.mounts_of(pid).iter().filter(|(point, _)| point == "/").count() > 1
+    }
+
+    /// Whether the host has fewer mounts than in the beginning.
+    pub(super) fn has_lost_mounts(&self) -> bool {
+        (1..self.mounts).contains(&self.mounts().len())
+    }
+}
+
+/// The mount points, as a list to read.
+pub fn points(mounts: &[Mount]) -> String {
+    mounts.iter().map(|(point, _)| point.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,305 @@
+//! A run of the learner's program, from its start to its end.
+
+use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
+
+use classroom::Session;
+use nix::sys::signal::Signal;
+
+use super::GLANCE;
+use super::Lab;
+use super::why;
+use crate::Cause;
+use crate::Failure;
+use crate::Result;
+use crate::Stop;
+
+/// More processes than any check needs.
+const MANY: usize = 200;
+/// More bytes than any check makes a program print.
+const FLOOD: usize = 1 << 20;
+
+/// A run that has not ended yet.
+pub struct Running<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) did: String,
+    pub(super) command: Vec<OsString>,
+    pub(super) session: Session,
+    pub(super) note: PathBuf,
+    pub(super) glanced: Instant,
+}
+
+impl Running<'_> {
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n").as_bytes());
+    }
+
+    /// Sends bytes. Whether they were read shows in what comes back.
+    pub fn send(&mut self, bytes: &[u8]) {
+        _ = self.session.send(bytes);
+    }
+
+    /// The runner's number on the host.
+    pub fn runner(&self) -> u32 {
+        let pid = fs::read_to_string(&self.note).ok().and_then(|pid| pid.trim().parse().ok());
+        pid.unwrap_or(0)
+    }
+
+    /// The number on the host of the process that the container is there for.
+    pub fn inside(&self) -> Option<u32> {
+        let list = self.lab.processes();
+        let is_it = |args: &[String]| self.command.iter().eq(args.iter().map(OsStr::new));
+        list.iter().rev().find(|process| is_it(&process.args)).map(|process| process.pid)
+    }
+
+    /// Sends a signal to the runner.
+    ///
+    /// # Errors
+    /// If the host does not answer.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let number = self.runner();
+        if number != 0 {
+            self.lab.host.run(&format!("kill -{} {number}", signal as i32))?;
+        }
+        Ok(())
+    }
+
+    /// Reads stdout until this comes; returns what came before it.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub fn until(&mut self, pattern: &str) -> Result<String> {
+        let end = Instant::now() + self.lab.deadline;
+        loop {
+            if let Some(text) = self.session.seen(pattern) {
+                return Ok(text[..text.len() - pattern.len()].to_string());
+            }
+            if self.session.is_over() {
+                let done = self.done();
+                let expected = format!("the command runs and prints {:?}", pattern.trim_end());
+                return Err(done.wrong(expected, done.summary(), self.lab.why_not_run(&done)));
+            }
+            self.glance(end)?;
+        }
+    }
+
+    /// Waits for the end, with the end of the input.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub fn end(mut self) -> Result<Done> {
+        self.session.close();
+        let end = Instant::now() + self.lab.deadline;
+        while !self.session.is_over() {
+            self.glance(end)?;
+        }
+        Ok(self.done())
+    }
+
+    /// Waits for the end of the runner; what it has left in the background may still hold stdout.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub fn exit(mut self) -> Result<Done> {
+        let end = Instant::now() + self.lab.deadline;
+        while self.session.status().is_none() {
+            self.glance(end)?;
+        }
+        Ok(self.done())
+    }
+
+    fn done(&self) -> Done {
+        let status = self.session.status();
+        Done {
+            did: self.did.clone(),
+            stdout: String::from_utf8_lossy(self.session.stdout()).into_owned(),
+            bytes: self.session.stdout().to_vec(),
+            stderr: String::from_utf8_lossy(self.session.stderr()).into_owned(),
+            status: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
+        }
+    }
+
+    /// Takes in what has come in the meantime.
+    pub fn catch_up(&mut self) {
+        while self.session.poll(Duration::ZERO) {}
+    }
+
+    /// A failure of a run that is still going on.
+    pub fn wrong(&self, expected: &str, got: &str, cause: impl Into<Cause>) -> Stop {
+        self.done().wrong(expected, got, cause)
+    }
+
+    /// Takes in what comes next, or sees that the program has gone wild.
+    fn glance(&mut self, end: Instant) -> Result<()> {
+        self.session.poll(GLANCE);
+        if self.glanced.elapsed() < GLANCE {
+            return Ok(());
+        }
+        self.glanced = Instant::now();
+        let count = self.lab.host.processes().len();
+        let (got, cause) = if count > MANY {
+            (format!("{count} processes, and ever more (they have been stopped)"), why::FORKS)
+        } else if self.session.stdout().len() + self.session.stderr().len() > FLOOD {
+            ("it prints without end (it has been stopped)".into(), "a loop that has no end")
+        } else if Instant::now() > end {
+            let seconds = self.lab.deadline.as_secs();
+            (
+                format!("it still runs after {seconds} seconds (it has been stopped)"),
+                self.why_it_hangs(),
+            )
+        } else {
+            return Ok(());
+        };
+        let done = self.done();
+        Err(Stop::Wrong(done.failure("it ends".into(), got, cause.into())))
+    }
+
+    fn why_it_hangs(&self) -> &'static str {
+        if self.session.status().is_some() {
+            return why::LEAVES_BEHIND;
+        }
+        match self.inside().and_then(|command| self.lab.process(command)) {
+            None if self.session.stdout().is_empty() => why::NOT_STARTED_YET,
+            None => why::WAITS_FOR_NOTHING,
+            Some(command) if command.zombie => why::NOT_WAITED_FOR,
+            Some(_) => why::COMMAND_RUNS,
+        }
+    }
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug)]
+pub struct Done {
+    did: String,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// The same, byte by byte.
+    pub bytes: Vec<u8>,
+    /// What it wrote to stderr.
+    pub stderr: String,
+    /// Its exit status, unless a signal ended it.
+    pub status: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Done {
+    /// A failure of this run.
+    pub fn wrong(
+        &self,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+        cause: impl Into<Cause>,
+    ) -> Stop {
+        let cause = why::misfortune(self).map_or_else(|| cause.into(), Cause::from);
+        Stop::Wrong(self.failure(expected.into(), got.into(), cause))
+    }
+
+    fn failure(&self, expected: String, mut got: String, cause: Cause) -> Failure {
+        let words = excerpt(&self.stderr);
+        if !words.is_empty() && !got.contains(&words) {
+            got += &format!("\nIt says: {words}");
+        }
+        Failure { did: self.did.clone(), expected, got, cause }
+    }
+
+    /// How it ended, in words.
+    pub fn ending(&self) -> String {
+        match (self.status, self.signal) {
+            (Some(status), _) => format!("exit status {status}"),
+            (None, Some(signal)) => format!("ended by signal {signal}"),
+            (None, None) => "still running".into(),
+        }
+    }
+
+    /// What came of it, in words.
+    pub fn summary(&self) -> String {
+        match self.stdout.trim_end() {
+            "" => format!("no output, {}", self.ending()),
+            text => format!("{}, {}", shortened(text), self.ending()),
+        }
+    }
+}
+
+/// A container that is being held: its command has said that it is ready, and waits for a line.
+pub struct Held<'a> {
+    /// What the script printed before.
+    pub before: String,
+    /// The runner's number on the host.
+    pub runner: u32,
+    /// The command's number on the host.
+    pub command: u32,
+    /// The run.
+    pub running: Running<'a>,
+}
+
+impl Held<'_> {
+    /// Lets it go on to its end.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub fn release(mut self) -> Result<Done> {
+        self.running.say("go on");
+        self.running.end()
+    }
+
+    /// A failure of what was seen while it was held.
+    pub fn wrong(&self, expected: &str, got: &str, cause: impl Into<Cause>) -> Stop {
+        self.running.wrong(expected, got, cause)
+    }
+
+    /// Whether the command is in another namespace than the host; if not, why not.
+    ///
+    /// # Errors
+    /// The cause, as a sentence.
+    pub fn apart(&self, kind: &str, flag: &str) -> Result<(), String> {
+        let lab = self.running.lab;
+        let [host, runner, command] =
+            [1, self.runner, self.command].map(|pid| lab.namespace(pid, kind));
+        if command != host {
+            return Ok(());
+        }
+        Err(if runner == host {
+            format!(
+                "the command is still in the {kind} namespace of the host: nobody has called unshare(2) with {flag} \
+                 (or clone(2) with it) before it was started"
+            )
+        } else {
+            format!(
+                "your program itself is in a new {kind} namespace, but the command is not: unshare({flag}) came after \
+                 the command was started. A process gets its namespaces from its parent at the moment when it is \
+                 made: unshare first, then spawn"
+            )
+        })
+    }
+
+    /// Why it is not apart, or else another cause.
+    pub fn why_together(&self, kind: &str, flag: &str, otherwise: &str) -> String {
+        self.apart(kind, flag).err().unwrap_or_else(|| otherwise.into())
+    }
+}
+
+/// What a program says on stderr, without the line that every run prints.
+pub fn excerpt(stderr: &str) -> String {
+    let lines =
+        stderr.lines().filter(|line| !line.starts_with("Running ") && !line.trim().is_empty());
+    let lines: Vec<&str> = lines.take(4).map(|line| line.get(..200).unwrap_or(line)).collect();
+    lines.join("\n         ")
+}
+
+/// A text in quotation marks, cut if it is long.
+pub fn shortened(text: &str) -> String {
+    const LONG: usize = 300;
+    let mut short: String = text.chars().take(LONG).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("\"{}\"", short.replace('\n', "\\n").replace('\t', " "))
+}

@@ -1,0 +1,327 @@
+//! Step 01: a container is a process.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::Cause;
+use crate::Check;
+use crate::Result;
+use crate::lab::Lab;
+use crate::lab::excerpt;
+use crate::lab::shortened;
+use crate::since;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "runs",
+        title: "runs a command, with its output",
+        man: "fork(2), execve(2)",
+        hints: &[
+            "Everything behind `run` is a command and its arguments. Which type of the standard library starts one?",
+            "std::process::Command: `new` takes the program, `args` the rest, `spawn` starts it. Leave its stdin, stdout and \
+             stderr as they are: they are inherited.",
+        ],
+        lines: &["Command::new(&args.command[0])", ".spawn()"],
+        observe: runs,
+        ..since(1)
+    },
+    Check {
+        name: "arguments",
+        title: "passes the arguments on as they are",
+        man: "execve(2)",
+        hints: &[
+            "An argument is a row of bytes. Nothing may split, join or interpret it: no shell, and not your own option parser.",
+            "clap: `#[arg(required = true, trailing_var_arg = true)]` on a `Vec<OsString>`. Behind the first word everything \
+             belongs to the command, also what begins with `-`.",
+        ],
+        lines: &["trailing_var_arg", "command: Vec<", ".args(&args.command[1..])"],
+        observe: arguments,
+        ..since(1)
+    },
+    Check {
+        name: "stdin",
+        title: "leaves stdin to the command",
+        man: "execve(2)",
+        hints: &[
+            "The command reads the same stdin as your program, unless you take it away.",
+            "No `Stdio::null()`, no `output()`: `spawn()` or `status()` inherit all three streams.",
+        ],
+        lines: &[".spawn()"],
+        observe: stdin,
+        ..since(1)
+    },
+    Check {
+        name: "waits",
+        title: "waits for the command",
+        man: "waitpid(2)",
+        hints: &[
+            "spawn() returns at once. Who waits for the end?",
+            "Child::wait() returns when the command has ended.",
+        ],
+        lines: &["process.wait()"],
+        observe: waits,
+        ..since(1)
+    },
+    Check {
+        name: "status",
+        title: "passes the exit status on",
+        man: "waitpid(2), exit(3)",
+        hints: &[
+            "`run sh -c 'exit 7'; echo $?` should print 7. What does wait() return, and what does main() return?",
+            "ExitStatus::code() is the number. main() may return an ExitCode.",
+        ],
+        lines: &["status.code()", "ExitCode::from(code"],
+        observe: status,
+        ..since(1)
+    },
+    Check {
+        name: "signal",
+        title: "says 128 + n when signal n ended the command",
+        man: "waitpid(2), signal(7)",
+        hints: &[
+            "A command that a signal ended has no exit status: code() is None. What does a shell make of it?",
+            "std::os::unix::process::ExitStatusExt::signal() is the number; shells add 128.",
+        ],
+        lines: &["128 + signal"],
+        observe: signal,
+        ..since(1)
+    },
+    Check {
+        name: "not-found",
+        title: "says 127 when there is no such command, and 126 when it cannot be executed",
+        man: "execve(2), env(1)",
+        hints: &[
+            "spawn() returns an error. Which of its kinds is it?",
+            "ErrorKind::NotFound is 127, everything else that execve(2) says is 126. One line on stderr names the command.",
+        ],
+        lines: &["ErrorKind::NotFound"],
+        observe: not_found,
+        ..since(1)
+    },
+    Check {
+        name: "usage",
+        title: "says 2 for wrong usage",
+        man: "exit(3)",
+        hints: &[
+            "`run` without a command, or an unknown subcommand: a message, and exit status 2. No panic.",
+            "clap does it by itself, if the command is `required = true`.",
+        ],
+        lines: &["required = true"],
+        observe: usage,
+        ..since(1)
+    },
+    Check {
+        name: "terminal",
+        title: "leaves the terminal to the command",
+        man: "isatty(3), credentials(7)",
+        hints: &[
+            "An interactive shell wants a terminal as its stdin, stdout and stderr.",
+            "No pipes (`Stdio::piped()`), no setsid(2): spawn() inherits the terminal.",
+        ],
+        lines: &[".spawn()"],
+        observe: terminal,
+        ..since(1)
+    },
+];
+
+fn runs(lab: &Lab) -> Result<()> {
+    let done = lab.run(&["echo", "hello"])?;
+    if done.stdout != "hello\n" || done.status != Some(0) {
+        let silent = done.stdout.is_empty()
+            && done.status == Some(0)
+            && !done.stderr.contains("nothing is here yet");
+        let cause: Cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
+            "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your \
+             own messages"
+                .into()
+        } else if done.stdout == "\n" {
+            "the arguments behind the command do not reach it: pass all of them with Command::args"
+                .into()
+        } else if silent && lab.run(&["sh", "-c", "echo it runs >&2"])?.stderr.contains("it runs\n")
+        {
+            "stdout of the command is lost: do not redirect it (Stdio::piped, Stdio::null, output()); spawn() inherits \
+             it"
+            .into()
+        } else {
+            lab.why_not_run(&done)
+        };
+        return Err(done.wrong("\"hello\", exit status 0", done.summary(), cause));
+    }
+    let done = lab.run(&["cat", "/no-such-file"])?;
+    if done.stdout.is_empty() && excerpt(&done.stderr).contains("/no-such-file") {
+        return Ok(());
+    }
+    let lost = "stderr of the command is lost: do not redirect it; spawn() inherits it";
+    let cause = lab.why(&done).unwrap_or_else(|| lost.into());
+    Err(done.wrong("on stderr, cat's complaint about /no-such-file", done.summary(), cause))
+}
+
+fn arguments(lab: &Lab) -> Result<()> {
+    const JOINED: &str = "the arguments were joined to one text and split at spaces again (by a shell, or by \
+        split_whitespace): pass them on one by one with Command::args";
+    let words =
+        ["sh", "-c", "printf '%s|' \"$@\"", "sh", "-x", "--help", "a  b", "$HOME", "", "--", "*"];
+    let bytes = OsStr::from_bytes(b"\xff");
+    let done = lab.run(&words.into_iter().map(OsStr::new).chain([bytes]).collect::<Vec<_>>())?;
+    if done.bytes == b"-x|--help|a  b|$HOME||--|*|\xff|" {
+        return Ok(());
+    }
+    let text = &done.stdout;
+    let cause: Cause = if text.is_empty() {
+        if excerpt(&done.stderr).contains("UTF-8") {
+            "an argument need not be UTF-8: collect them as OsString, not String".into()
+        } else if lab.run(&["echo", "a  b"])?.stdout == "a b\n" {
+            JOINED.into()
+        } else {
+            lab.why_not_run(&done)
+        }
+    } else if text.contains("|a|b|") {
+        JOINED.into()
+    } else if !text.contains("$HOME") {
+        "a shell has read the arguments once more and replaced $HOME and *: pass them on one by one with Command::args"
+            .into()
+    } else if done.bytes.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes()) {
+        "an argument need not be UTF-8; yours was made text with to_string_lossy() or the like: keep it as OsString"
+            .into()
+    } else if !text.contains("--|") || !text.contains("--help") {
+        "your program's own parser has swallowed what begins with `-`: behind the first word everything belongs to the \
+         command (`trailing_var_arg = true`; the re-exec needs no `--`)"
+            .into()
+    } else {
+        "the arguments have to reach execve(2) unchanged, one by one".into()
+    };
+    let expected = "each argument as it was: \"-x|--help|a  b|$HOME||--|*|\\xff|\"";
+    Err(done.wrong(expected, done.summary(), cause))
+}
+
+fn stdin(lab: &Lab) -> Result<()> {
+    let mut running = lab.start(&["cat"])?;
+    running.say("hello");
+    let done = running.end()?;
+    if done.stdout == "hello\n" {
+        return Ok(());
+    }
+    let cause = if done.status == Some(0) {
+        "stdin of the command is not that of your program: do not redirect it (Stdio::null, Stdio::piped, output()); \
+         spawn() inherits it"
+            .into()
+    } else {
+        lab.why_not_run(&done)
+    };
+    Err(done.wrong("what comes from stdin, here \"hello\", comes out again", done.summary(), cause))
+}
+
+fn waits(lab: &Lab) -> Result<()> {
+    let done = lab.start(&["sleep", "0.3"])?.exit()?;
+    if lab.runs(&["sleep", "0.3"]) {
+        let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for \
+                     example with Child::wait(), before you return from main";
+        return Err(done.wrong(
+            "your program ends after the command",
+            "it ended, and the command still runs",
+            cause,
+        ));
+    }
+    if done.status != Some(0) || done.stderr.contains("nothing is here yet") {
+        return Err(done.wrong("exit status 0", done.summary(), lab.why_not_run(&done)));
+    }
+    Ok(())
+}
+
+fn status(lab: &Lab) -> Result<()> {
+    for wanted in [7, 255] {
+        let done = lab.run(&["sh", "-c", &format!("exit {wanted}")])?;
+        if done.status == Some(wanted) {
+            continue;
+        }
+        let cause = match done.status {
+            Some(0) => {
+                "the exit status is swallowed: your program returns success whatever the command returned. Return the \
+                 number that ExitStatus::code() gives, also through both halves once there are two"
+                    .into()
+            }
+            _ if lab.why(&done).is_some() => lab.why_not_run(&done),
+            Some(1 | 125) => "a command that fails is no error of yours: do not make an Err of it, but return its \
+                number (ExitStatus::code())"
+                .into(),
+            _ => "the number that wait(2) returns is not passed on as it is: ExitStatus::code(), then ExitCode::from"
+                .into(),
+        };
+        return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));
+    }
+    Ok(())
+}
+
+fn signal(lab: &Lab) -> Result<()> {
+    let held = lab.hold(&[], "")?;
+    lab.host.run(&format!("kill -9 {}", held.command))?;
+    let done = held.running.end()?;
+    if done.status == Some(137) {
+        return Ok(());
+    }
+    let cause = "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say \
+                 128 + the number of the signal (ExitStatusExt::signal())";
+    Err(done.wrong(
+        "the command is killed with SIGKILL: exit status 137 (128 + 9)",
+        done.ending(),
+        cause,
+    ))
+}
+
+fn not_found(lab: &Lab) -> Result<()> {
+    for (command, wanted, why) in [
+        ("no-such-command", 127, "not found is 127 (ErrorKind::NotFound)"),
+        ("/bin", 126, "found, but not executable is 126 (here it is a folder)"),
+    ] {
+        let done = lab.run(&[command])?;
+        let right = done.status == Some(wanted);
+        if right && done.stderr.contains(command) && !done.stderr.contains("panicked") {
+            continue;
+        }
+        let cause = if right {
+            format!(
+                "the message on stderr does not name the command ({command}) that could not be started"
+            )
+        } else {
+            format!("the error of spawn() was not translated to env(1)'s exit statuses: {why}")
+        };
+        let expected = format!("exit status {wanted}, and a line on stderr that names {command}");
+        return Err(done.wrong(expected, done.ending(), cause));
+    }
+    Ok(())
+}
+
+fn usage(lab: &Lab) -> Result<()> {
+    for word in ["run", "no-such-subcommand"] {
+        let done = lab.start_as(None, &[&*lab.program(), word])?.end()?;
+        if done.status == Some(2) && !done.stderr.is_empty() {
+            continue;
+        }
+        let cause = "wrong usage has to be an error: the command is required (`required = true`), and no other \
+                     subcommand than yours is known. clap's parse() then says so and exits with 2";
+        return Err(done.wrong(
+            "a message about the usage, and exit status 2",
+            done.summary(),
+            cause,
+        ));
+    }
+    Ok(())
+}
+
+fn terminal(lab: &Lab) -> Result<()> {
+    let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is";
+    let line = format!("{} run sh -c '{inner}'", lab.program());
+    let shown = format!("{} run sh -c '{inner}'   (on a terminal)", lab.host.program());
+    let done = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?.end()?;
+    if done.stdout.contains("it is") {
+        return Ok(());
+    }
+    let cause = if done.status == Some(1) {
+        "one of stdin, stdout and stderr is not the terminal any more: do not put pipes in between"
+            .into()
+    } else {
+        lab.why_not_run(&done)
+    };
+    let expected = "stdin, stdout and stderr of the command are the terminal";
+    Err(done.wrong(expected, shortened(done.stdout.trim()), cause))
+}

@@ -1,0 +1,77 @@
+//! Step 03: some set-up can only happen inside, before the command.
+
+use crate::Check;
+use crate::Result;
+use crate::lab::Lab;
+use crate::since;
+use crate::step02::RENAMED;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "named",
+        title: "is called `container` from the beginning",
+        man: "sethostname(2), proc(5)",
+        hints: &[
+            "Somebody has to call sethostname(2) when the new namespace is there and the command is not. Who, and where?",
+            "`run` starts your program once more, through /proc/self/exe, as `child`. The child is in the new namespace: it sets the \
+             hostname, and then starts the command.",
+        ],
+        lines: &["/proc/self/exe", "sethostname(", "Child("],
+        observe: named,
+        ..since(3)
+    },
+    Check {
+        name: "reexec",
+        title: "finds itself again, whatever name it was started by",
+        man: "proc(5): /proc/pid/exe",
+        hints: &[
+            "The first argument of a program is only a name that its caller has chosen. It need not be a path to it.",
+            "/proc/self/exe is always the program that is running.",
+        ],
+        lines: &["/proc/self/exe"],
+        observe: reexec,
+        ..since(3)
+    },
+];
+
+fn named(lab: &Lab) -> Result<()> {
+    let done = lab.run(&["hostname"])?;
+    let host = lab.host.run("hostname")?.stdout;
+    if host != "host\n" {
+        let inside = done.stdout.trim();
+        let got = format!("the host is called {:?} now, and the container {inside:?}", host.trim());
+        let expected = "the container is called \"container\", the host still \"host\"";
+        return Err(done.wrong(expected, got, RENAMED));
+    }
+    let cause = match &*done.stdout {
+        "container\n" => return Ok(()),
+        "host\n" => {
+            "a new UTS namespace begins as a copy of the old one, and nobody has changed it: call \
+            sethostname(2) with \"container\" in `child`, before the command is started"
+                .into()
+        }
+        "" => lab.why_not_run(&done),
+        _ => "sethostname(2) was called with another name".into(),
+    };
+    Err(done.wrong("\"container\"", done.summary(), cause))
+}
+
+fn reexec(lab: &Lab) -> Result<()> {
+    if lab.host.run("command -v bash >/dev/null")?.status != 0 {
+        return Ok(()); // no other shell can start a program by another name
+    }
+    let script = format!("exec -a another-name {} run hostname", lab.program());
+    let shown = script.replace("/workshop/", "./");
+    let done = lab.start_as(Some(&shown), &["bash", "-c", &script])?.end()?;
+    if done.stdout == "container\n" {
+        return Ok(());
+    }
+    let cause = if done.stdout.is_empty() {
+        "your program looks for itself under the name that it was started by (argv[0]); there is nothing under that \
+         name. It is always /proc/self/exe"
+            .into()
+    } else {
+        lab.why_not_run(&done)
+    };
+    Err(done.wrong("\"container\"", done.summary(), cause))
+}

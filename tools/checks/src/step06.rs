@@ -1,0 +1,154 @@
+//! Step 06: `ps` reads files.
+
+use classroom::Session;
+use nix::sys::signal::Signal;
+
+use crate::Check;
+use crate::Result;
+use crate::lab::Lab;
+use crate::lab::PROC_ON_HOST;
+use crate::since;
+use crate::step05::need_root;
+use crate::step07::SHARED;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "proc",
+        title: "has a /proc that shows its own processes, and only them",
+        man: "mount(2), proc(5)",
+        hints: &[
+            "`ps` reads /proc, and there is nothing in the root filesystem's. How does it come about on the host?",
+            "mount(2) with the type \"proc\", on /proc, in `child`, after the root has changed. It shows the PID namespace of whoever \
+             mounts it.",
+        ],
+        lines: &["mount(Some(\"proc\")"],
+        observe: proc,
+        ..since(6)
+    },
+    Check {
+        name: "proc-gone",
+        title: "leaves no mount on the host, however the run ends",
+        man: "umount2(2): MNT_DETACH",
+        hints: &[
+            "`mount` on the host shows what is left. Who unmounts, and when: also if the command fails, or is not found, or is killed?",
+            "`child` calls umount2(2) when the command has ended, before it looks at the result.",
+        ],
+        lines: &["umount2("],
+        observe: gone,
+        ..since(6)
+    },
+    Check {
+        name: "proc-missing",
+        title: "refuses to run if there is no /proc to mount on",
+        man: "mount(2): ENOENT",
+        hints: &[
+            "What if the root filesystem has no folder `proc`?",
+            "An error is no reason to go on: `?`. Exit status 125, and the command does not run.",
+        ],
+        lines: &["cannot mount /proc"],
+        observe: missing,
+        ..since(6)
+    },
+];
+
+/// Prints whether /proc is there, whether it is of the shell's own PID namespace, and all its command lines.
+const LOOK: &str = "if read -r pid rest 2>/dev/null </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \
+    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; ";
+
+/// Whether /proc inside is the container's own.
+pub fn need_proc(lab: &Lab) -> Result<()> {
+    // A process that has nothing to do with the container, and ends with its input.
+    let mut other =
+        Session::start(&mut lab.host.command(["sh", "-c", "read line", "a-process-of-the-host"]))?;
+    let before = lab.mounts();
+    let held = lab.hold(&[], LOOK)?;
+    let numbers = held.before.lines().next().unwrap_or_default();
+    let own = numbers.split_once(' ').is_some_and(|(proc, shell)| proc == shell);
+    if own && !held.before.contains("a-process-of-the-host") {
+        held.release()?;
+        other.finish()?;
+        return Ok(());
+    }
+    let on_host = || lab.mounts_since(&before).contains(&("/proc".into(), "proc".into()));
+    let (got, cause) = match numbers {
+        "none" if on_host() => {
+            ("/proc is empty; on the host, another proc is mounted on /proc", PROC_ON_HOST)
+        }
+        "none" => (
+            "/proc is empty",
+            "nobody has mounted proc on the root filesystem's /proc: mount(2) with the type \"proc\", in `child`, \
+             after the root has changed",
+        ),
+        _ => (
+            "/proc shows the host's processes",
+            "a proc file system shows the PID namespace of whoever mounts it: this one was mounted by `run`, or is the \
+             host's own. Mount it in `child`, which is PID 1 of the new namespace",
+        ),
+    };
+    Err(held.wrong(
+        "/proc shows PID 1 and what it has started, and no process of the host",
+        got,
+        cause,
+    ))
+}
+
+fn proc(lab: &Lab) -> Result<()> {
+    need_root(lab)?;
+    need_proc(lab)
+}
+
+fn gone(lab: &Lab) -> Result<()> {
+    need_proc(lab)?;
+    let before = lab.mounts();
+    let mut always = true;
+    for (way, args) in [
+        ("the command has ended", &["true"][..]),
+        ("the command has failed", &["sh", "-c", "exit 3"]),
+        ("the command was not found", &["no-such-command"]),
+        ("SIGTERM has ended the runner", &[]),
+    ] {
+        let done = if args.is_empty() {
+            let held = lab.hold(&[], "")?;
+            held.running.signal(Signal::SIGTERM)?;
+            held.running.end()?
+        } else {
+            lab.run(args)?
+        };
+        let left = lab.mounts_left(&before);
+        if left.is_empty() {
+            always = false;
+            continue;
+        }
+        let cause = if always && lab.hold(&[], "").is_ok_and(|held| held.apart("mnt", "").is_ok()) {
+            SHARED
+        } else if always {
+            "nobody unmounts what was mounted: umount2(\"/proc\", MNT_DETACH) in `child`, when the command has ended"
+        } else if args.is_empty() {
+            "SIGTERM ends `child` before it has unmounted: it needs a handler that passes the signal on to the \
+             command, and goes on to the unmounting"
+        } else {
+            "it is unmounted only if all goes well: something leaves `child` earlier, with `?` or return. First \
+             unmount, then look at the result"
+        };
+        let got = format!("{way}, and this is left on the host: {left}");
+        return Err(done.wrong("after the run the host has the same mounts as before", got, cause));
+    }
+    Ok(())
+}
+
+fn missing(lab: &Lab) -> Result<()> {
+    need_proc(lab)?;
+    lab.soil();
+    lab.host.run("rmdir rootfs/proc")?;
+    let done = lab.run(&["echo", "it runs"])?;
+    let cause = if done.stdout.contains("it runs") {
+        "the error of mount(2) is ignored, and the command runs without /proc: hand it to main with `?`"
+    } else if done.status != Some(125) {
+        "where the runner itself has failed, its exit status is 125, in both halves"
+    } else {
+        return Ok(());
+    };
+    let expected =
+        "the root filesystem has no folder `proc`: exit status 125, and the command does not run";
+    Err(done.wrong(expected, done.summary(), cause))
+}

@@ -1,0 +1,201 @@
+//! Step 07: mounts leak and chroots are escaped, unless …
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::Check;
+use crate::Result;
+use crate::lab::Lab;
+use crate::lab::NULL;
+use crate::lab::points;
+use crate::since;
+use crate::step05::need_root;
+use crate::step06::need_proc;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "starts",
+        title: "starts on a host whose mounts are shared",
+        man: "pivot_root(2): EINVAL, mount_namespaces(7)",
+        hints: &[
+            "pivot_root(2) says EINVAL? Its manual page has a list of conditions.",
+            "Three steps before it: unshare(CLONE_NEWNS); mount(\"/\", MS_REC | MS_PRIVATE); bind the root filesystem on itself.",
+        ],
+        lines: &["MS_PRIVATE", "MS_BIND, NONE)", "pivot_root("],
+        observe: starts,
+        ..since(7)
+    },
+    Check {
+        name: "mounts-private",
+        title: "shows nothing of its mounts on the host, while it runs",
+        man: "mount_namespaces(7)",
+        hints: &[
+            "A mount namespace begins as a copy. But systemd makes all mounts shared: what happens in the copy happens here, too.",
+            "unshare(CLONE_NEWNS), and then mount(2) with MS_REC | MS_PRIVATE on \"/\", before the first mount.",
+        ],
+        lines: &["CLONE_NEWNS", "MS_PRIVATE"],
+        observe: private,
+        ..since(7)
+    },
+    Check {
+        name: "nothing-left",
+        title: "leaves no mount on the host, even if the runner is killed",
+        man: "mount_namespaces(7)",
+        hints: &[
+            "Nobody can unmount anything after SIGKILL. Who else does?",
+            "A mount namespace goes with its last process, and with it all its mounts.",
+        ],
+        lines: &["CLONE_NEWNS"],
+        observe: nothing_left,
+        ..since(7)
+    },
+    Check {
+        name: "no-escape",
+        title: "cannot be left: the old root is not there any more",
+        man: "pivot_root(2), chroot(2), setns(2)",
+        hints: &[
+            "A chroot leaves the old root where it is: root inside can get back to it. Which call really takes it away?",
+            "pivot_root(\".\", \".\") makes the new root the root of the mount namespace; umount2(\".\", MNT_DETACH) takes the old one off.",
+        ],
+        lines: &["pivot_root(", "umount2(\".\""],
+        observe: no_escape,
+        ..since(7)
+    },
+    Check {
+        name: "dev",
+        title: "has a small /dev of its own",
+        man: "null(4), full(4), random(4), tty(4)",
+        hints: &[
+            "Which devices does a shell need? `cmd &` opens /dev/null, for one.",
+            "A tmpfs on dev; for each device an empty file there, and the host's device mounted on it with MS_BIND, before the old root goes.",
+        ],
+        lines: &["\"tmpfs\"", "/dev/{device}"],
+        observe: dev,
+        ..since(7)
+    },
+];
+
+pub const SHARED: &str = "the command has a mount namespace of its own, but its mounts are still shared with the \
+    host's: what is mounted in one appears in the other. Make them private right after unshare(CLONE_NEWNS): mount(2) \
+    on \"/\" with MS_REC | MS_PRIVATE";
+pub const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new \
+    one (or on put_old). Take it off with umount2(…, MNT_DETACH)";
+const CHROOT: &str = "the root was changed with chroot(2), which only moves the starting point of path names: root \
+    inside can call it once more and climb out. pivot_root(2) exchanges the root mount itself";
+
+fn starts(lab: &Lab) -> Result<()> {
+    need_proc(lab)?;
+    let held = lab.hold(&[], "")?;
+    if let Err(cause) = held.apart("mnt", "CLONE_NEWNS") {
+        return Err(held.wrong(
+            "the command is in a mount namespace of its own",
+            "it is in the host's",
+            cause,
+        ));
+    }
+    held.release()?;
+    Ok(())
+}
+
+fn private(lab: &Lab) -> Result<()> {
+    need_proc(lab)?;
+    let before = lab.mounts();
+    let held = lab.hold(&[], "")?;
+    let new = lab.mounts_since(&before);
+    let gone = before.len() + new.len() - lab.mounts().len();
+    let got = match (&new[..], gone) {
+        ([], 0) => {
+            held.release()?;
+            return Ok(());
+        }
+        ([], _) => "mounts of the host are gone".into(),
+        _ => format!("it has these more: {}", points(&new)),
+    };
+    let cause = held.why_together("mnt", "CLONE_NEWNS", SHARED);
+    Err(held.wrong("while it runs, the host has the same mounts as before", &got, cause))
+}
+
+fn nothing_left(lab: &Lab) -> Result<()> {
+    need_proc(lab)?;
+    let before = lab.mounts();
+    let held = lab.hold(&[], "")?;
+    lab.soil();
+    held.running.signal(Signal::SIGKILL)?;
+    let left = lab.mounts_left(&before);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let cause = held.why_together("mnt", "CLONE_NEWNS", SHARED);
+    let expected = "the runner is killed with SIGKILL: the host has the same mounts as before";
+    Err(held.wrong(expected, &format!("this is left on the host: {left}"), cause))
+}
+
+fn no_escape(lab: &Lab) -> Result<()> {
+    const EXPECTED: &str = "the host's files are out of reach inside";
+    need_root(lab)?;
+    let held = lab.hold(&[], "")?;
+    // Whoever enters a mount namespace anew, as setns(2) does, stands in its real root: what a chroot only hides.
+    let script = format!(
+        "nsenter --target {} --mount sh -c 'test -e /workshop && echo outside || echo inside'",
+        held.command
+    );
+    if !lab.host.run(&script)?.stdout.contains("outside") {
+        let mounts = lab.mounts_of(held.command);
+        let old =
+            mounts.iter().find(|(point, _)| point.contains("/workshop") || point.ends_with("/usr"));
+        let Some((old, _)) = old else {
+            held.release()?;
+            return Ok(());
+        };
+        return Err(held.wrong(
+            EXPECTED,
+            &format!("the old root is still mounted inside, with {old}"),
+            OLD_ROOT,
+        ));
+    }
+    if let Err(cause) = held.apart("mnt", "CLONE_NEWNS") {
+        return Err(held.wrong(EXPECTED, "inside is the host's own mount namespace", cause));
+    }
+    // pivot_root(".", ".") puts the old root on top of the new one; a chroot leaves the new one somewhere below.
+    let cause = if lab.is_stacked(held.command) { OLD_ROOT } else { CHROOT };
+    let expected = "root inside cannot get at the host's files";
+    Err(held.wrong(expected, "with setns(2) (or a second chroot) it can", cause))
+}
+
+fn dev(lab: &Lab) -> Result<()> {
+    need_root(lab)?;
+    lab.soil();
+    _ = fs::remove_file(lab.host.path(NULL));
+    let script = "for name in null zero full random urandom tty; do if ! test -c /dev/$name; then \
+                  if test -e /dev/$name; then echo \"/dev/$name is no device\"; else \
+                  echo \"/dev/$name is missing\"; fi; fi; done; \
+                  echo x >/dev/null || echo '/dev/null cannot be written'; ";
+    let held = lab.hold(&[], script)?;
+    let mut trouble = held.before.lines().next().unwrap_or_default().to_string();
+    let mounts = lab.mounts_of(held.command);
+    let on_tmpfs = mounts.iter().any(|(point, kind)| point.ends_with("/dev") && kind == "tmpfs");
+    if trouble.is_empty() {
+        let kept = lab.host.run("ls rootfs/dev")?.stdout;
+        if on_tmpfs || kept.is_empty() {
+            held.release()?;
+            return Ok(());
+        }
+        let kept: Vec<&str> = kept.split_whitespace().collect();
+        trouble = format!("files in the root filesystem itself: {}", kept.join(" "));
+    }
+    let cause = if !on_tmpfs {
+        "nothing is mounted on /dev, and the root filesystem's is empty: mount a tmpfs there, and in it the host's \
+         devices"
+    } else if trouble.ends_with("no device") {
+        "it is only the empty file that the device should be mounted on: mount(2) the host's device on it with \
+         MS_BIND, as long as the old root is there"
+    } else {
+        "the list of devices is not complete: null, zero, full, random, urandom, tty"
+    };
+    Err(held.wrong(
+        "/dev/null, zero, full, random, urandom and tty are there, and work",
+        &trouble,
+        cause,
+    ))
+}

@@ -1,0 +1,368 @@
+//! Step 10: namespaces limit what you see, cgroups what you use.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::Check;
+use crate::Result;
+use crate::lab::Held;
+use crate::lab::Lab;
+use crate::since;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "pids-limit",
+        title: "has room for 20 processes, or as many as --pids-limit says",
+        man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#pid",
+        hints: &[
+            "A cgroup is a folder in /sys/fs/cgroup. Which file in it says how many processes it may have, and which one who is in it?",
+            "`child` makes the folder, writes the limit to pids.max, then its own number (0 means \"me\") to cgroup.procs: all this before the command \
+             is started. The default is 20.",
+        ],
+        lines: &["pids.max", "pids_limit"],
+        observe: pids,
+        ..since(10)
+    },
+    Check {
+        name: "memory",
+        title: "has the memory that --memory says",
+        man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#memory",
+        hints: &[
+            "50M are 52428800 bytes. Where do they go?",
+            "memory.max on cgroup v2, memory.limit_in_bytes on v1; before the command is started.",
+        ],
+        lines: &["memory.max"],
+        observe: memory,
+        ..since(10)
+    },
+    Check {
+        name: "cpus",
+        title: "has the CPU time that --cpus says",
+        man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu",
+        hints: &[
+            "Half a CPU is half of the time: 50 ms in every 100 ms.",
+            "cpu.max on cgroup v2 (`50000 100000`), cpu.cfs_quota_us on v1; in microseconds.",
+        ],
+        lines: &["cpu.max"],
+        observe: cpus,
+        ..since(10)
+    },
+    Check {
+        name: "runner-free",
+        title: "limits the container, not the runner",
+        man: "cgroups(7)",
+        hints: &[
+            "Who writes its number to cgroup.procs?",
+            "`child` does, for itself: what it starts is in the same cgroup. `run` stays outside, so that it can remove the cgroup.",
+        ],
+        lines: &["cgroup.procs"],
+        observe: runner_free,
+        ..since(10)
+    },
+    Check {
+        name: "cgroup-root",
+        title: "sees its own cgroup as the root of all",
+        man: "cgroup_namespaces(7)",
+        hints: &[
+            "`cat /proc/self/cgroup` inside shows where on the host the container is. The last of the namespaces hides it.",
+            "unshare(CLONE_NEWCGROUP) in `child`, after it has joined its cgroup: the cgroup of that moment becomes the root.",
+        ],
+        lines: &["CLONE_NEWCGROUP"],
+        observe: cgroup_root,
+        ..since(10)
+    },
+    Check {
+        name: "refuses",
+        title: "never runs without a limit that was asked for",
+        man: "cgroups(7)",
+        hints: &[
+            "What if the kernel does not accept a limit? Try --pids-limit 5000000.",
+            "An error of write(2) is an error of yours: `?`, before the command is started.",
+        ],
+        lines: &["pids.max"],
+        observe: refuses,
+        ..since(10)
+    },
+    Check {
+        name: "cgroup-gone",
+        title: "leaves no cgroup behind",
+        man: "rmdir(2): EBUSY, cgroups(7)",
+        hints: &[
+            "The folder stays when the processes are gone. Who is there to remove it, and when?",
+            "`run`, when `child` has ended, with remove_dir; also after Ctrl-C and SIGTERM. EBUSY: try again, the kernel needs a moment.",
+        ],
+        lines: &["remove_dir"],
+        observe: gone,
+        ..since(10)
+    },
+];
+
+/// The cgroup of a process, in the hierarchy of a controller.
+struct Cgroup {
+    v2: bool,
+    /// As /proc/PID/cgroup has it: `/step10-4711`.
+    path: String,
+    /// Where it is mounted.
+    dir: PathBuf,
+}
+
+impl Cgroup {
+    fn of(lab: &Lab, pid: u32, controller: &str) -> Option<Cgroup> {
+        let table = fs::read_to_string(lab.proc(pid, "cgroup")).ok()?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let line = |wanted: &str| {
+            table.lines().find_map(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                fields.next()?.split(',').any(|name| name == wanted).then(|| fields.next())?
+            })
+        };
+        let (v2, path) = match line(controller) {
+            Some(path) => (false, path),
+            None => (true, line("")?),
+        };
+        let mount = mounts.lines().find_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            let mut left = left.split(' ').skip(3);
+            let (root, point) = (left.next()?, left.next()?);
+            let mut right = right.split(' ');
+            let (kind, options) = (right.next()?, right.nth(1)?);
+            let it_is = if v2 {
+                kind == "cgroup2"
+            } else {
+                kind == "cgroup" && options.split(',').any(|name| name == controller)
+            };
+            it_is.then_some((root, point))
+        });
+        let (root, point) = mount?;
+        let below = path.strip_prefix(root).unwrap_or(path).trim_start_matches('/');
+        let cgroup = Cgroup { v2, path: path.to_string(), dir: Path::new(point).join(below) };
+        Some(cgroup)
+    }
+
+    /// Reads one of its files: the name in v2, the name in v1.
+    fn read(&self, v2: &str, v1: &str) -> String {
+        let file = self.dir.join(if self.v2 { v2 } else { v1 });
+        fs::read_to_string(file).unwrap_or_default().trim().to_string()
+    }
+}
+
+/// Remembers the cgroups that a process is in and the host is not, so that they are removed in the end.
+pub fn remember_all(lab: &Lab, pid: u32) {
+    for controller in ["pids", "memory", "cpu", ""] {
+        let of = |pid| Cgroup::of(lab, pid, controller);
+        if let (Some(cgroup), Some(host)) = (of(pid), of(1)) {
+            if cgroup.path != host.path {
+                lab.remember(cgroup.dir);
+            }
+        }
+    }
+}
+
+/// A path without the cgroup that the classroom host has in the place of the tree's root: what the learner would see.
+fn shown(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.starts_with("classroom-"));
+    let shown = parts.collect::<Vec<_>>().join("/");
+    if path == "/" { shown } else { shown.trim_end_matches('/').to_string() }
+}
+
+/// The command's cgroup, if it is not the same as the runner's.
+fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
+    const EXPECTED: &str = "the command is in a cgroup of its own";
+    let Some(command) = Cgroup::of(lab, held.command, controller) else {
+        let cause = "no cgroup file system is mounted (`cargo workshop doctor`)";
+        return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
+    };
+    if shown(&command.path).is_empty() {
+        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and has \
+                     to tell `child` (`--cgroup NAME`)";
+        return Err(held.wrong(EXPECTED, "it is in the top one", cause));
+    }
+    let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
+    if outside.as_ref() != Some(&command.path) {
+        return Ok(command);
+    }
+    let cause = format!(
+        "the command was not put into a cgroup with the {controller} controller: `child` has to make a folder for it \
+         (v2: in /sys/fs/cgroup, v1: in /sys/fs/cgroup/{controller}), and write its own number to cgroup.procs there \
+         (v1: tasks), before it starts the command"
+    );
+    Err(held.wrong(EXPECTED, &format!("it is in the host's: {}", command.path), cause))
+}
+
+/// Holds a container with these options; it has to be in a cgroup of its own, apart from the runner's.
+fn hold<'a>(
+    lab: &'a Lab,
+    options: &[&str],
+    script: &str,
+    controller: &str,
+) -> Result<(Held<'a>, Cgroup)> {
+    let held = lab.hold(options, script)?;
+    let cgroup = cgroup(lab, &held, controller)?;
+    Ok((held, cgroup))
+}
+
+/// Starts 40 processes, unless something stops it.
+const BOMB: &str =
+    "(i=0; while [ $i -lt 40 ]; do sleep 1000 <&- >&- 2>&- & i=$((i+1)); done) 2>/dev/null; ";
+
+fn pids(lab: &Lab) -> Result<()> {
+    for (options, limit) in [(&[][..], 20), (&["--pids-limit", "7"], 7)] {
+        let (held, cgroup) = hold(lab, options, BOMB, "pids")?;
+        let written = cgroup.read("pids.max", "pids.max");
+        let space = lab.namespace(held.command, "pid");
+        let count = lab
+            .processes()
+            .iter()
+            .filter(|process| lab.namespace(process.pid, "pid") == space)
+            .count();
+        if count <= limit && count >= limit / 2 && written == limit.to_string() {
+            held.release()?;
+            continue;
+        }
+        let cause = if written == "max" {
+            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command (the \
+             default is 20)"
+                .into()
+        } else if written != limit.to_string() {
+            format!("pids.max says {written}: write what --pids-limit says, and 20 without it")
+        } else {
+            "pids.max is right, but not all processes of the container are in that cgroup: `child` has to join it \
+             before it starts anything"
+                .into()
+        };
+        let expected = format!("40 times `sleep 1000 &` inside: no more than {limit} processes");
+        let got = format!("{count} processes, and pids.max is {written:?}");
+        return Err(held.wrong(&expected, &got, cause));
+    }
+    Ok(())
+}
+
+fn memory(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &["--memory", "50M"], "", "memory")?;
+    let limit = cgroup.read("memory.max", "memory.limit_in_bytes");
+    let cause = match limit.parse() {
+        Ok(52_428_800) => {
+            held.release()?;
+            return Ok(());
+        }
+        Err(_) | Ok(1_000_000_000_000_u64..) => {
+            "nothing was written to memory.max (v1: memory.limit_in_bytes) of the command's cgroup: write the limit \
+             before you start the command"
+        }
+        Ok(49_000_000..=50_000_000) => "M is 1024 * 1024 here, as with Docker, not a million",
+        Ok(_) => {
+            "another number was written than --memory says; it is in bytes, K, M and G are powers of 1024"
+        }
+    };
+    Err(held.wrong(
+        "the limit of the command's cgroup is 52428800",
+        &format!("it is {limit:?}"),
+        cause,
+    ))
+}
+
+fn cpus(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &["--cpus", "0.5"], "", "cpu")?;
+    let text = if cgroup.v2 {
+        cgroup.read("cpu.max", "")
+    } else {
+        format!("{} {}", cgroup.read("", "cpu.cfs_quota_us"), cgroup.read("", "cpu.cfs_period_us"))
+    };
+    let mut numbers = text.split(' ').map(|number| number.parse::<f64>().unwrap_or(-1.0));
+    let (quota, period) = (numbers.next().unwrap_or(-1.0), numbers.next().unwrap_or(-1.0));
+    if quota * 2.0 == period {
+        held.release()?;
+        return Ok(());
+    }
+    let cause = if quota < 0.0 {
+        "nothing was written to cpu.max (v1: cpu.cfs_quota_us) of the command's cgroup: write the limit before you \
+         start the command"
+    } else {
+        "the quota is not half of the period: both are microseconds, and the period is 100000 unless you change it"
+    };
+    let expected = "the command's cgroup has 50000 of 100000 microseconds";
+    Err(held.wrong(expected, &format!("it has {text:?}"), cause))
+}
+
+fn runner_free(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &[], "", "pids")?;
+    let runner = Cgroup::of(lab, held.runner, "pids").map(|cgroup| cgroup.path);
+    if runner.as_ref() != Some(&cgroup.path) {
+        held.release()?;
+        return Ok(());
+    }
+    let cause = "the runner joined the cgroup, and its children inherited it: so it counts against the container's \
+                 limits, and cannot remove the cgroup that it is in itself. Let `child` join instead: it writes 0 \
+                 (\"me\") to cgroup.procs";
+    let got = format!("it is in {}", shown(&cgroup.path));
+    Err(held.wrong("the runner is outside of the container's cgroup", &got, cause))
+}
+
+fn cgroup_root(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &[], "cat /proc/self/cgroup; ", "pids")?;
+    let is_ours =
+        |line: &&str| if cgroup.v2 { line.starts_with("0::") } else { line.contains(":pids:") };
+    let line = held.before.lines().find(is_ours);
+    let path = line.and_then(|line| line.splitn(3, ':').nth(2)).unwrap_or_default().to_string();
+    if path == "/" {
+        held.release()?;
+        return Ok(());
+    }
+    let too_early = "the cgroup namespace was created before `child` joined its cgroup: the root is the cgroup of that \
+                     moment. First join, then unshare(CLONE_NEWCGROUP)";
+    let cause = held.why_together("cgroup", "CLONE_NEWCGROUP", too_early);
+    let got = format!("it says {:?}", shown(&path));
+    Err(held.wrong("/proc/self/cgroup inside says \"/\"", &got, cause))
+}
+
+fn refuses(lab: &Lab) -> Result<()> {
+    let (held, _) = hold(lab, &["--pids-limit", "7"], "", "pids")?;
+    held.release()?;
+    // More than PIDS_MAX: the kernel says EINVAL.
+    let done = lab.run(&["--pids-limit", "5000000", "echo", "it runs"])?;
+    if !done.stdout.contains("it runs") && done.status != Some(0) {
+        return Ok(());
+    }
+    let cause = "the kernel has refused the limit, and your program has ignored that: hand the error of fs::write to \
+                 main with `?`, before the command is started";
+    let expected = "a limit that the kernel refuses is an error, and the command does not run";
+    Err(done.wrong(expected, done.summary(), cause))
+}
+
+fn gone(lab: &Lab) -> Result<()> {
+    for way in ["the command has ended", "SIGTERM has ended the container"] {
+        let held = lab.hold(&["--memory", "50M", "--cpus", "0.5"], "")?;
+        let mut dirs = Vec::new();
+        let moved = lab.namespace(held.runner, "mnt") == lab.namespace(held.command, "mnt");
+        for controller in ["pids", "memory", "cpu"] {
+            dirs.push(cgroup(lab, &held, controller)?.dir);
+        }
+        let done = if way.starts_with("SIGTERM") {
+            held.running.signal(Signal::SIGTERM)?;
+            held.running.end()?
+        } else {
+            held.release()?
+        };
+        // The run is over: what is there now stays.
+        let Some(left) = dirs.iter().find(|dir| dir.is_dir()) else { continue };
+        let cause = if moved {
+            "the runner cannot find it any more: it is in the same mount namespace as the container, and pivot_root(2) \
+             has moved it into the new root, where there is no /sys. Call unshare(CLONE_NEWNS) in `child`, not in `run`"
+        } else if done.status.is_none() {
+            "SIGTERM has ended the runner before it could remove the cgroup: it needs a handler that passes the signal \
+             on, and goes on to the tidying up"
+        } else if way.starts_with("SIGTERM") {
+            "the cgroup is removed only if the command ends by itself: remove it whatever the result, before you look \
+             at it"
+        } else {
+            "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try \
+             again after a moment)"
+        };
+        let got = format!("{way}, and this is left: {}", shown(&left.to_string_lossy()));
+        return Err(done.wrong("after the run, its cgroup is gone", got, cause));
+    }
+    Ok(())
+}

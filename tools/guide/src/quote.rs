@@ -1,0 +1,218 @@
+//! What is quoted from the steps: differences, items, solutions; and the two tables.
+
+use anyhow::Context;
+use anyhow::bail;
+use anyhow::ensure;
+use regex::Regex;
+use steps::Step;
+use steps::Steps;
+use steps::git;
+
+use crate::document::Document;
+
+/// `lines` as a fenced block, with a fence that none of them closes.
+pub fn fence(language: &str, lines: &[String]) -> Vec<String> {
+    let longest =
+        |line: &String| line.trim_start().bytes().take_while(|byte| *byte == b'`').count();
+    let ticks = "`".repeat(lines.iter().map(longest).max().unwrap_or_default().max(2) + 1);
+    let mut block = vec![format!("{ticks}{language}")];
+    block.extend_from_slice(lines);
+    block.push(ticks);
+    block
+}
+
+/// A `diff` block: some hunks, or all.
+///
+/// # Errors
+/// As [`Steps::hunks`], or if there is no such hunk.
+pub fn diff(steps: &Steps, step: Step, wanted: Option<&[usize]>) -> anyhow::Result<Vec<String>> {
+    let hunks = steps.hunks(step)?;
+    ensure!(!hunks.is_empty(), "step {step} changes nothing");
+    let all: Vec<usize> = (1..=hunks.len()).collect();
+    let mut lines = Vec::new();
+    for &number in wanted.unwrap_or(&all) {
+        let hunk = hunks.get(number - 1).with_context(|| {
+            format!("step {step} has {} hunks, and no hunk {number}", hunks.len())
+        })?;
+        lines.extend_from_slice(hunk);
+    }
+    Ok(fence("diff", &lines))
+}
+
+/// A `code` block: an item of a step's `main.rs`, or all of it.
+///
+/// # Errors
+/// If there is no such step or item.
+pub fn code(steps: &Steps, step: Step, item: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let text = steps.source(step)?;
+    let lines: Vec<String> = text.lines().map(str::to_string).collect();
+    let lines = match item {
+        Some(item) => find_item(&lines, item)
+            .with_context(|| format!("{} has no {item}", steps.name(step).unwrap_or_default()))?,
+        None => &lines,
+    };
+    Ok(fence("rust", lines))
+}
+
+/// Finds an item by its name. rustfmt has put its beginning and its end at the left margin.
+fn find_item<'a>(lines: &'a [String], name: &str) -> Option<&'a [String]> {
+    let kinds = "fn|struct|enum|union|trait|const|static|type|mod|impl";
+    let head = Regex::new(&format!(
+        r"^(pub(\([^)]*\))? )?(async |const |unsafe )*({kinds}) {}\b",
+        regex::escape(name)
+    ));
+    let head = head.expect("the expression is well-formed");
+    let at = lines.iter().position(|line| head.is_match(line))?;
+    let above = |line: &&String| line.starts_with("///") || line.starts_with("#[");
+    let first = at - lines[..at].iter().rev().take_while(above).count();
+    let ends = |line: &String| {
+        line.starts_with(['}', ')', ']']) || line.ends_with(';') && !line.starts_with(' ')
+    };
+    let one_line = lines[at].ends_with(['}', ';']);
+    let length = if one_line { 0 } else { lines[at + 1..].iter().position(ends)? + 1 };
+    Some(&lines[first..=at + length])
+}
+
+/// A `solution` block: a patch without the lines that only tools read.
+///
+/// # Errors
+/// If there is no such patch, or it does not apply to the step.
+pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<String>> {
+    let patch = steps.solution(step, name);
+    let text = steps.read(&patch)?;
+    let folder = format!("{}/", steps.folder(step)?.display());
+    let mut files = Vec::new();
+    for line in text.lines() {
+        if let Some(file) = line.strip_prefix("+++ b/") {
+            ensure!(
+                file.starts_with(&folder),
+                "exercises/{step}-{name}.patch changes {file}, and may change only what is in {folder}"
+            );
+            files.push(file.to_string());
+        }
+    }
+    ensure!(
+        !files.is_empty(),
+        "exercises/{step}-{name}.patch changes no file (make it with git diff)"
+    );
+    let mut lines: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.starts_with("diff --git ") {
+            inside = false;
+        } else if line.starts_with("@@") {
+            inside = true;
+        } else if let (Some(file), true) = (line.strip_prefix("+++ b/"), files.len() > 1) {
+            lines.push(format!("# {}", file.trim_start_matches(&folder)));
+        }
+        if inside {
+            lines.push(line.to_string());
+        }
+    }
+    let mut git = git();
+    let applies =
+        git.current_dir(steps.root()).args(["apply", "--check", "--"]).arg(&patch).output();
+    let applies = applies.context("cannot run git")?;
+    if !applies.status.success() {
+        bail!(
+            "exercises/{step}-{name}.patch does not apply to {folder} any more: change the step by hand so that \
+             it solves the exercise, write the patch anew with git diff, and undo the change.\n{}",
+            String::from_utf8_lossy(&applies.stderr).trim()
+        );
+    }
+    Ok(fence("diff", &lines))
+}
+
+/// The table of the steps.
+///
+/// # Errors
+/// If a step cannot be read.
+pub fn table(steps: &Steps) -> anyhow::Result<Vec<String>> {
+    let mut lines = vec![
+        "| step | what it adds | lines of `main.rs` | change |".to_string(),
+        "|---|---|--:|--:|".to_string(),
+    ];
+    for step in steps.all() {
+        let name = steps.name(step)?;
+        let (about, hunks) = (steps.about(step)?, steps.hunks(step)?);
+        let count = |sign| hunks.iter().flatten().filter(|line| line.starts_with(sign)).count();
+        lines.push(format!(
+            "| [`{name}`](steps/{name}/src/main.rs) | {about} | {} | +{} −{} |",
+            steps.source(step)?.lines().count(),
+            count('+'),
+            count('-')
+        ));
+    }
+    Ok(lines)
+}
+
+/// The minutes of a chapter in each of the three schedules.
+type Minutes = [Option<u32>; 3];
+
+/// The most that the first schedule may take.
+const CLASS: u32 = 90;
+
+/// The table of the minutes.
+///
+/// # Errors
+/// If a chapter's line of minutes cannot be read, or the class of 90 minutes takes longer.
+pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
+    let mut lines = vec![
+        format!("| chapter | {CLASS} minutes | half a day | alone |"),
+        "|---|--:|--:|--:|".to_string(),
+    ];
+    let anchors = crate::check::anchors(document);
+    let mut sums = [0; 3];
+    for (heading, range) in document.chapters() {
+        let mut found = Vec::new();
+        for at in range.filter(|at| !document.fenced[*at]) {
+            let minutes = minutes(&document.lines[at])
+                .with_context(|| format!("chapter \"{}\"", heading.text))?;
+            found.extend(minutes);
+        }
+        ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", heading.text);
+        let Some(minutes) = found.first() else { continue };
+        let mut row = format!("| [{}](#{})", heading.text, anchors[&heading.line]);
+        for (sum, minutes) in sums.iter_mut().zip(minutes) {
+            *sum += minutes.unwrap_or_default();
+            row += &minutes.map_or_else(|| " | –".to_string(), |minutes| format!(" | {minutes}"));
+        }
+        lines.push(row + " |");
+    }
+    ensure!(lines.len() > 2, "no chapter has a line such as *20 minutes* or *8 / 20 / 30 minutes*");
+    ensure!(
+        sums[0] <= CLASS,
+        "the class of {CLASS} minutes takes {} minutes: shorten chapters, or leave one out (–)",
+        sums[0]
+    );
+    let duration = |minutes: u32| match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes:02} min"),
+    };
+    let [class, half_day, alone] = sums.map(duration);
+    lines.push(format!("| **together** | **{class}** | **{half_day}** | **{alone}** |"));
+    Ok(lines)
+}
+
+/// Reads `*20 minutes*` or `*8 / 20 / – minutes*`; none if the line is another.
+fn minutes(line: &str) -> anyhow::Result<Option<Minutes>> {
+    let inner = line.trim().strip_prefix('*').and_then(|rest| rest.strip_suffix("minutes*"));
+    let Some(inner) = inner else { return Ok(None) };
+    let mut list = Vec::new();
+    for word in inner.split('/') {
+        list.push(match word.trim() {
+            "–" => None,
+            word => Some(
+                word.parse()
+                    .with_context(|| format!("{line:?}: {word:?} is not a number of minutes"))?,
+            ),
+        });
+    }
+    match list[..] {
+        [all] => Ok(Some([all; 3])),
+        [class, half_day, alone] => Ok(Some([class, half_day, alone])),
+        _ => bail!(
+            "{line:?}: expected one number, or three: the 90-minute class / half a day / alone"
+        ),
+    }
+}

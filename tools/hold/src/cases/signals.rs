@@ -1,0 +1,252 @@
+//! Signals to the runner, to the command, and the state that the command starts with.
+
+use classroom::error::Attempt;
+use classroom::root::quoted;
+use classroom::{Session, until};
+
+use crate::lab::{Lab, Options, around};
+use crate::{Case, Outcome, Result, hold, same};
+
+const GROUP: &str = "signals";
+
+pub const CASES: &[Case] = &[
+    case!(4, sigterm, "SIGTERM to the runner ends the command: 143"),
+    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on"),
+    case!(4, sigint, "SIGINT to the runner, no terminal: 130"),
+    case!(4, sigint_trapped, "SIGINT to the runner, no terminal, reaches a handler"),
+    case!(4, sighup, "SIGHUP to the runner: 129"),
+    case!(4, sigquit, "SIGQUIT to the runner: 131"),
+    case!(4, sigterm_ignored, "a command that ignores SIGTERM goes on, and so does the runner"),
+    case!(4, many_sigterms, "200 SIGTERMs in a row do no harm"),
+    case!(4, ctrl_c, "Ctrl-C on a terminal ends the command: 130"),
+    case!(4, ctrl_c_once, "Ctrl-C reaches a handler in the command, once"),
+    case!(4, ctrl_backslash, "Ctrl-\\ on a terminal ends the command: 131"),
+    case!(4, ctrl_z, "Ctrl-Z stops runner and command, fg continues both"),
+    case!(4, sigwinch, "a new size of the terminal is seen inside, with SIGWINCH"),
+    case!(4, runner_killed, "SIGKILL of the runner: nothing survives"),
+    case!(4, runner_killed_early, "SIGKILL 0-5 ms after the start, 500 times: nothing survives"),
+    case!(4, runner_termed_early, "SIGTERM 0-5 ms after the start, 500 times: 143 or ended by it"),
+    case!(4, init_killed, "SIGKILL of PID 1 from the host: the runner says 137"),
+    case!(4, init_unkillable, "SIGKILL of PID 1 from inside does nothing"),
+    case!(4, kill_all_inside, "`kill -TERM -1` inside harms nobody outside"),
+    case!(4, sigchld_ignored, "the caller ignores SIGCHLD: the status is still passed on"),
+    case!(6, clean_ignored, "the caller ignores SIGCHLD, SIGPIPE, SIGTERM: the command does not"),
+    case!(6, clean_blocked, "the caller blocks signals: the command starts with none blocked"),
+    case!(4, blocked_sigterm, "the caller blocks SIGTERM: the runner still passes it on"),
+    case!(5, sigpipe, "a writer inside is ended by SIGPIPE"),
+];
+
+/// Waits for a signal, by default.
+const WAITS: &str = "echo ready; exec sleep 7777";
+
+/// Has a handler, and waits. (Not `sleep &` and `wait`: that needs /dev/null.)
+fn traps(signal: &str) -> String {
+    format!("trap 'echo caught; exit 42' {signal}; echo ready; while :; do sleep 0.05; done")
+}
+
+fn ends(lab: &Lab, signal: &str, want: i32) -> Outcome {
+    let running = lab.start(WAITS)?;
+    running.signal(signal)?;
+    same("status", running.finish()?.status, want)
+}
+
+fn trapped(lab: &Lab, signal: &str) -> Outcome {
+    let running = lab.start(&traps(signal))?;
+    running.signal(signal)?;
+    let out = running.finish()?;
+    same("outcome", (out.stdout.as_str(), out.status), ("ready\ncaught\n", 42))
+}
+
+fn sigterm(lab: &Lab) -> Outcome {
+    ends(lab, "TERM", 143)
+}
+
+fn sigterm_trapped(lab: &Lab) -> Outcome {
+    trapped(lab, "TERM")
+}
+
+fn sigint(lab: &Lab) -> Outcome {
+    ends(lab, "INT", 130)
+}
+
+fn sigint_trapped(lab: &Lab) -> Outcome {
+    trapped(lab, "INT")
+}
+
+fn sighup(lab: &Lab) -> Outcome {
+    ends(lab, "HUP", 129)
+}
+
+fn sigquit(lab: &Lab) -> Outcome {
+    ends(lab, "QUIT", 131)
+}
+
+fn sigterm_ignored(lab: &Lab) -> Outcome {
+    let mut running = lab.start("trap '' TERM; echo ready; read x; echo still here; exit 5")?;
+    running.signal("TERM")?;
+    running.session.send("go on\n")?;
+    let out = running.finish()?;
+    same("outcome", (out.stdout.as_str(), out.status), ("ready\nstill here\n", 5))
+}
+
+fn many_sigterms(lab: &Lab) -> Outcome {
+    let mut running = lab.start("trap '' TERM; echo ready; read x; exit 5")?;
+    let script =
+        format!("i=0; while [ $i -lt 200 ]; do kill -TERM {}; i=$((i+1)); done", running.pid);
+    same("signals", lab.host.run(&script)?.status, 0)?;
+    running.session.send("go on\n")?;
+    same("status", running.finish()?.status, 5)
+}
+
+fn on_terminal(lab: &Lab, script: &str) -> Result<Session> {
+    let mut session = lab.on_terminal(Options::default(), &["sh", "-c", script])?;
+    session.wait_for("ready\r\n")?;
+    Ok(session)
+}
+
+fn ctrl_c(lab: &Lab) -> Outcome {
+    let mut session = on_terminal(lab, WAITS)?;
+    // The key is for sleep: the shell that is about to become it does what it likes with it.
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
+    session.send("\x03")?;
+    same("status", session.finish()?.status, 130)
+}
+
+fn ctrl_c_once(lab: &Lab) -> Outcome {
+    let script = "n=0; trap 'n=$((n+1)); echo caught $n' INT; echo ready; read x; read x; exit 5";
+    let mut session = on_terminal(lab, script)?;
+    session.send("\x03")?;
+    session.wait_for("caught 1")?;
+    // Were there a second one, it would be here before the answer to this line.
+    session.send("\n\n\n")?;
+    let out = session.finish()?;
+    hold(!out.stdout.contains("caught 2"), || format!("twice: {}", out.stdout))?;
+    same("status", out.status, 5)
+}
+
+fn ctrl_backslash(lab: &Lab) -> Outcome {
+    let mut session = on_terminal(lab, &format!("ulimit -c 0; {WAITS}"))?;
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
+    session.send("\x1c")?;
+    same("status", session.finish()?.status, 131)
+}
+
+fn ctrl_z(lab: &Lab) -> Outcome {
+    let file = "/workshop/start";
+    let options = Options { terminal: true, ..Options::default() };
+    let script = "echo ready; read x; echo got $x; exit 5";
+    let line = around("\"$@\"", lab.with(&options, &["sh", "-c", script])?);
+    let words: Vec<String> = line.iter().map(|arg| quoted(&arg.to_string_lossy())).collect();
+    let text = format!("exec {}\n", words.join(" "));
+    std::fs::write(lab.host.path(file), text).attempt("write a script")?;
+    let mut shell = Session::on_terminal(&mut lab.host.terminal(["sh", "-i"]))?;
+    shell.send(format!("sh {file}\n"))?;
+    shell.wait_for("ready\r\n")?;
+    shell.send("\x1a")?;
+    shell.wait_for("Stopped")?;
+    shell.send("fg\n")?;
+    // What is typed from now on is for the runner: the shell names it, and does not read any more.
+    shell.wait_for("start\r\n")?;
+    shell.send("a line\n")?;
+    shell.wait_for("got a line")?;
+    shell.send("echo status=$?\n")?;
+    shell.wait_for("status=5")?;
+    shell.send("exit\n")?;
+    shell.finish()?;
+    Ok(())
+}
+
+fn sigwinch(lab: &Lab) -> Outcome {
+    let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
+    let mut session = on_terminal(lab, script)?;
+    session.resize(33, 111)?;
+    session.wait_for("33 111")?;
+    session.send("\x03")?;
+    session.finish()?;
+    Ok(())
+}
+
+fn runner_killed(lab: &Lab) -> Outcome {
+    lab.cgroups_may_stay();
+    let running = lab.start("(sleep 7777) & (setsid sleep 8888) & echo ready; sleep 9999")?;
+    until("all run", || !lab.pids_of("sleep 8888").is_empty())?;
+    running.signal("KILL")?;
+    running.finish()?;
+    lab.nothing_is_left()
+}
+
+/// In parts, each of which has the deadline of a test to itself.
+fn early(lab: &Lab, signal: &str) -> Result<String> {
+    let script = format!("exec {} {signal} 100 5000 1 \"$@\"", lab.helper()?);
+    (0..5).map(|_| Ok(lab.around(&script, &["sleep", "7777"])?.stdout)).collect()
+}
+
+fn runner_killed_early(lab: &Lab) -> Outcome {
+    lab.cgroups_may_stay();
+    same("outcomes", early(lab, "SIGKILL")?, "signal 9: 100\n".repeat(5))
+}
+
+fn runner_termed_early(lab: &Lab) -> Outcome {
+    let outcomes = early(lab, "SIGTERM")?;
+    let odd = |line: &&str| !line.starts_with("exit 143: ") && !line.starts_with("signal 15: ");
+    let odd: Vec<&str> = outcomes.lines().filter(odd).collect();
+    hold(odd.is_empty() && !outcomes.is_empty(), || format!("{odd:?}"))
+}
+
+fn init_killed(lab: &Lab) -> Outcome {
+    let running = lab.start(WAITS)?;
+    let pid = lab.host.run(&format!("ps -o pid= --ppid {}", running.pid))?.stdout;
+    lab.host.run(&format!("kill -KILL {}", pid.trim()))?;
+    same("status", running.finish()?.status, 137)
+}
+
+fn init_unkillable(lab: &Lab) -> Outcome {
+    let out = lab.run("kill -KILL 1; kill -STOP 1; echo alive; exit 7")?;
+    same("outcome", (out.stdout.as_str(), out.status), ("alive\n", 7))
+}
+
+fn kill_all_inside(lab: &Lab) -> Outcome {
+    let mut victim = Session::start(&mut lab.host.command(["cat"]))?;
+    lab.run("kill -TERM -1; exit 3")?;
+    victim.send("alive\n")?;
+    victim.wait_for("alive\n")?;
+    same("the host's process", victim.finish()?.status, 0)
+}
+
+fn sigchld_ignored(lab: &Lab) -> Outcome {
+    let script = "env --ignore-signal=CHLD \"$@\"";
+    same("status", lab.around(script, &["sh", "-c", "exit 7"])?.status, 7)
+}
+
+/// Only what the caller ignores on purpose: whoever runs the tests may ignore more.
+fn clean_ignored(lab: &Lab) -> Outcome {
+    let script = "exec env --ignore-signal=CHLD,PIPE,TERM,INT,HUP,QUIT \"$@\"";
+    let out = lab.around(script, &["grep", "SigIgn", "/proc/self/status"])?;
+    let mask = out.stdout.split_whitespace().nth(1).and_then(|s| u64::from_str_radix(s, 16).ok());
+    let ours = [1, 2, 3, 13, 15, 17].map(|signal: u64| 1 << (signal - 1)).iter().sum::<u64>();
+    hold(mask.is_some_and(|mask| mask & ours == 0), || out.stdout)
+}
+
+fn clean_blocked(lab: &Lab) -> Outcome {
+    let script = "exec env --block-signal \"$@\"";
+    let out = lab.around(script, &["grep", "SigBlk", "/proc/self/status"])?;
+    same("blocked", out.stdout.as_str(), "SigBlk:\t0000000000000000\n")
+}
+
+fn blocked_sigterm(lab: &Lab) -> Outcome {
+    let script = "echo $$ >pid; exec env --block-signal \"$@\"";
+    let argv = around(script, lab.argv(&["sh", "-c", WAITS]));
+    let mut session = Session::start(&mut lab.host.command(argv))?;
+    session.wait_for("ready\n")?;
+    lab.host.run(&format!("kill -TERM {}", lab.host.read("/workshop/pid")?.trim()))?;
+    // One that holds it for ever must not cost a minute.
+    let pid = lab.host.read("/workshop/pid")?;
+    lab.host
+        .run(&format!("timeout 10 tail --pid={0} -f /dev/null || kill -KILL {0}", pid.trim()))?;
+    same("status", session.finish()?.status, 143)
+}
+
+fn sigpipe(lab: &Lab) -> Outcome {
+    let out = lab.run("{ yes; echo $? >&2; } | head -n 1")?;
+    hold(out.stderr.ends_with("141\n"), || out.stderr)
+}

@@ -1,0 +1,107 @@
+//! What the command reads and writes, and what else it has open.
+
+use std::fs;
+
+use classroom::error::Attempt;
+use classroom::output;
+
+use crate::lab::{Lab, Options};
+use crate::{Case, Outcome, hold, same};
+
+const GROUP: &str = "streams";
+
+pub const CASES: &[Case] = &[
+    case!(1, stdout_byte_exact, "stdout is the command's alone, byte by byte"),
+    case!(1, stderr_apart, "stderr of the command is not mixed into stdout"),
+    case!(1, ten_mebibytes, "10 MiB through stdin to stdout"),
+    case!(1, all_closed, "stdin, stdout and stderr closed: the command runs"),
+    case!(1, stderr_full, "stderr on a full disk: the command runs"),
+    case!(1, stdout_full, "stdout on a full disk: the command is told"),
+    case!(1, reader_gone, "`yes | head -1`: the reader goes, the container ends"),
+    case!(7, terminal, "stdin is a terminal: it is one inside, and /dev/tty opens"),
+    case!(6, own_descriptors, "no descriptor of the runner reaches the command"),
+    case!(
+        6,
+        inherited_descriptors,
+        "no descriptor that the caller left open reaches the command",
+        "exercise 05-fds"
+    ),
+    case!(
+        7,
+        inherited_directory,
+        "an inherited directory of the host is no way out (CVE-2024-21626)",
+        "exercise 05-fds"
+    ),
+];
+
+fn stdout_byte_exact(lab: &Lab) -> Outcome {
+    let octal: String = (0..=255).map(|byte| format!("\\{byte:03o}")).collect();
+    let script = format!("printf '{octal}'");
+    lab.around("\"$@\" >out", &["sh", "-c", &script])?;
+    let got = fs::read(lab.host.path("/workshop/out")).attempt("read out")?;
+    same("bytes", got, (0..=255).collect::<Vec<u8>>())
+}
+
+fn stderr_apart(lab: &Lab) -> Outcome {
+    let out = lab.run("echo out; echo err >&2")?;
+    same("stdout", out.stdout.as_str(), "out\n")?;
+    hold(out.stderr.ends_with("err\n"), || out.stderr)
+}
+
+fn ten_mebibytes(lab: &Lab) -> Outcome {
+    let sent: Vec<u8> =
+        (0..10_485_760u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(lab.host.path("/workshop/in"), &sent).attempt("write in")?;
+    lab.around("cat in | \"$@\" | cat >out", &["cat"])?;
+    let got = fs::read(lab.host.path("/workshop/out")).attempt("read out")?;
+    hold(got == sent, || format!("{} bytes came of {}", got.len(), sent.len()))
+}
+
+fn all_closed(lab: &Lab) -> Outcome {
+    let out = lab.around("\"$@\" <&- >&- 2>&-; echo $?", &["sh", "-c", "exit 7"])?;
+    same("status", out.stdout.as_str(), "7\n")
+}
+
+fn stderr_full(lab: &Lab) -> Outcome {
+    let out = lab.around("\"$@\" 2>/dev/full; echo $?", &["sh", "-c", "exit 7"])?;
+    same("status", out.stdout.as_str(), "7\n")
+}
+
+fn stdout_full(lab: &Lab) -> Outcome {
+    let out = lab.around("\"$@\" >/dev/full; echo $?", &["sh", "-c", "echo x || exit 7"])?;
+    same("status", out.stdout.as_str(), "7\n")
+}
+
+fn reader_gone(lab: &Lab) -> Outcome {
+    let out = lab.around("\"$@\" | head -n 1", &["yes"])?;
+    same("stdout", out.stdout.as_str(), "y\n")
+}
+
+fn terminal(lab: &Lab) -> Outcome {
+    let script = "test -t 0 && test -t 1 && echo 'on the terminal' >/dev/tty && echo ok";
+    let out = lab.on_terminal(Options::default(), &["sh", "-c", script])?.finish()?;
+    hold(out.stdout.contains("on the terminal") && out.stdout.contains("ok"), || out.stdout)
+}
+
+/// Whoever runs the tests may have left something open. That is the caller's, and the next case.
+fn own_descriptors(lab: &Lab) -> Outcome {
+    let list = ["ls", "/proc/self/fd"];
+    let out = output(&mut lab.host.command(lab.argv(&list)))?;
+    let callers = output(&mut lab.host.command(list))?.stdout;
+    let more = out.stdout.lines().filter(|fd| !callers.lines().any(|own| own == *fd));
+    same("status", out.status, 0)?;
+    same("descriptors", more.collect::<Vec<_>>(), Vec::<&str>::new())
+}
+
+fn inherited_descriptors(lab: &Lab) -> Outcome {
+    let out = lab.around("exec 7</etc/passwd 9</; exec \"$@\"", &["ls", "/proc/self/fd"])?;
+    let open: Vec<&str> = out.stdout.lines().filter(|fd| ["7", "9"].contains(fd)).collect();
+    same("status", out.status, 0)?;
+    same("descriptors", open, Vec::<&str>::new())
+}
+
+fn inherited_directory(lab: &Lab) -> Outcome {
+    let script = "ls /proc/self/fd/9/workshop /proc/self/fd/9/../workshop";
+    let out = lab.around("exec 9</; exec \"$@\"", &["sh", "-c", script])?;
+    hold(!out.stdout.contains("rootfs"), || "the host's /workshop is listed inside".into())
+}

@@ -1,0 +1,242 @@
+//! Building: the steps as they are, and with something changed.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use anyhow::bail;
+use anyhow::ensure;
+
+use crate::Step;
+use crate::Steps;
+use crate::git;
+
+/// A step with something changed.
+pub struct Variant<'a> {
+    /// The name of the package, and of the program.
+    pub package: String,
+    /// The step.
+    pub step: Step,
+    /// What is changed.
+    pub change: Change<'a>,
+}
+
+/// What is changed in a step.
+pub enum Change<'a> {
+    /// What this patch changes in its main.rs and its Cargo.toml.
+    Patch(&'a Path),
+    /// All of its main.rs.
+    Main(String),
+}
+
+/// Variants that are built.
+pub struct Variants {
+    /// The programs, in the order in which they were asked for.
+    pub programs: Vec<PathBuf>,
+    /// What the compiler has to say, if it has warnings.
+    pub warnings: String,
+}
+
+impl Steps {
+    /// The programs of some steps, built with cargo where that has not been done.
+    ///
+    /// # Errors
+    /// If one is not there, or does not compile.
+    pub fn programs(&self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<Vec<PathBuf>> {
+        let names: anyhow::Result<Vec<&str>> =
+            steps.into_iter().map(|step| self.name(step)).collect();
+        let names = names?;
+        if let Some(folder) = &self.built {
+            return Ok(names.iter().map(|name| folder.join(name)).collect());
+        }
+        let mut known = self.programs.lock().ok().context("another build has failed")?;
+        if !names.iter().all(|name| known.contains_key(*name)) {
+            let packages = names.iter().flat_map(|name| ["--package", name]);
+            let built = build(cargo().current_dir(&self.root).arg("build").args(packages))?;
+            known.extend(built.0);
+        }
+        names.iter().map(|name| known.get(*name).cloned().with_context(|| unnamed(name))).collect()
+    }
+
+    /// The program of a step, built with cargo where that has not been done.
+    ///
+    /// # Errors
+    /// If it is not there, or does not compile.
+    pub fn program(&self, step: Step) -> anyhow::Result<PathBuf> {
+        Ok(self.programs([step])?.remove(0))
+    }
+
+    /// The program of a step with the solution of an exercise applied.
+    ///
+    /// # Errors
+    /// If the patch does not apply, or the result does not compile.
+    pub fn solved(&self, step: Step, name: &str) -> anyhow::Result<PathBuf> {
+        let key = format!("{step}-{name}");
+        if let Some(folder) = &self.built {
+            return Ok(folder.join(key));
+        }
+        let mut known = self.programs.lock().ok().context("another build has failed")?;
+        if let Some(program) = known.get(&key) {
+            return Ok(program.clone());
+        }
+        let patch = self.root.join(self.solution(step, name));
+        let change = Change::Patch(&patch);
+        let variant = Variant { package: self.name(step)?.to_string(), step, change };
+        let program = self.variants(&key, &[variant])?.programs.remove(0);
+        known.insert(key, program.clone());
+        Ok(program)
+    }
+
+    /// Builds variants in a workspace of their own, `target/variants/NAME`, with the dependencies of this one. What has
+    /// not changed since the last time is not built again.
+    ///
+    /// # Errors
+    /// If a patch does not apply, or something does not compile.
+    pub fn variants(&self, name: &str, variants: &[Variant]) -> anyhow::Result<Variants> {
+        let all = self.root.join("target/variants");
+        // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of folders.
+        let member = |variant: &Variant| format!("{name}-{}", variant.package);
+        let members: Vec<String> =
+            variants.iter().map(|variant| format!("{:?}", member(variant))).collect();
+        let place = all.join(name);
+        let shared = self.read(Path::new("Cargo.toml"))?;
+        let shared = without_tables(&shared, &["workspace"]);
+        let lines = shared.lines().filter(|line| !line.contains("path = \""));
+        let manifest =
+            format!("[workspace]\nresolver = \"3\"\nmembers = [{}]\n\n", members.join(", "))
+                + &lines.map(|line| format!("{line}\n")).collect::<String>();
+        write(&place.join("Cargo.toml"), &manifest)?;
+        write(&place.join("Cargo.lock"), &self.read(Path::new("Cargo.lock"))?)?;
+        for variant in variants {
+            let (manifest, main) = self.varied(&place, variant)?;
+            let manifest = without_tables(&manifest, &["dev-dependencies", "test"]);
+            let (old, new) = (self.name(variant.step)?, &variant.package);
+            let line = |name: &str| format!("name = \"{name}\"\n");
+            write(
+                &place.join(member(variant)).join("Cargo.toml"),
+                &manifest.replacen(&line(old), &line(new), 1),
+            )?;
+            write(&place.join(member(variant)).join("src/main.rs"), &main)?;
+        }
+        let mut cargo = cargo();
+        cargo
+            .current_dir(&place)
+            .args(["build", "--workspace"])
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
+        let (programs, warnings) = build(cargo.env("CARGO_TARGET_DIR", all.join("built")))?;
+        // Where cargo puts a program, another variant of the same name comes next.
+        let keep = |variant: &Variant| {
+            let built = programs.iter().find(|(name, _)| *name == variant.package);
+            let (name, built) = built.with_context(|| unnamed(&variant.package))?;
+            let kept = place.join("programs").join(name);
+            _ = fs::remove_file(&kept);
+            fs::create_dir_all(place.join("programs"))
+                .and_then(|()| fs::hard_link(built, &kept))
+                .with_context(|| format!("cannot write {}", kept.display()))?;
+            Ok(kept)
+        };
+        let programs = variants.iter().map(keep).collect::<anyhow::Result<_>>()?;
+        Ok(Variants { programs, warnings })
+    }
+
+    /// The manifest and the source of a variant.
+    fn varied(&self, place: &Path, variant: &Variant) -> anyhow::Result<(String, String)> {
+        let files = [self.folder(variant.step)?.join("Cargo.toml"), self.main(variant.step)?];
+        let [manifest, main] = [self.read(&files[0])?, self.read(&files[1])?];
+        let patch = match &variant.change {
+            Change::Main(text) => return Ok((manifest, text.clone())),
+            Change::Patch(patch) => {
+                patch.canonicalize().with_context(|| format!("no {}", patch.display()))?
+            }
+        };
+        let patched = place.join("patched");
+        write(&patched.join(&files[0]), &manifest)?;
+        write(&patched.join(&files[1]), &main)?;
+        // For git this folder is in no repository, or it would take the repository's root for the patch's.
+        let mut git = git();
+        git.current_dir(&patched).env("GIT_CEILING_DIRECTORIES", place.canonicalize()?);
+        let applied = git.args(["apply", "--"]).arg(&patch).output().context("cannot run git")?;
+        let name = patch.file_name().unwrap_or_default().to_string_lossy();
+        ensure!(
+            applied.status.success(),
+            "exercises/{name} does not apply to {} any more (exercises/README.md says how to mend it): {}",
+            self.name(variant.step)?,
+            String::from_utf8_lossy(&applied.stderr).trim()
+        );
+        let read = |file: &Path| {
+            fs::read_to_string(patched.join(file)).context("git apply has removed it")
+        };
+        Ok((read(&files[0])?, read(&files[1])?))
+    }
+}
+
+fn unnamed(name: &str) -> String {
+    format!("cargo has built {name}, and does not say where")
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo itself was started for is not what is built here.
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
+}
+
+/// Builds, and returns the programs that come of it, by name, with what the compiler says.
+fn build(cargo: &mut Command) -> anyhow::Result<(Vec<(String, PathBuf)>, String)> {
+    cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
+    let output = cargo.output().context("cannot run cargo")?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
+    if !output.status.success() {
+        bail!("it does not compile:\n{said}");
+    }
+    let mut programs = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let path = line.split("\"executable\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        if let Some(path) = path.map(PathBuf::from) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            programs.push((name, path));
+        }
+    }
+    Ok((programs, said))
+}
+
+/// A manifest without some of its tables.
+fn without_tables(manifest: &str, tables: &[&str]) -> String {
+    let mut keep = true;
+    let mut kept = String::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            keep = !tables.contains(&line.trim_matches(['[', ']']));
+        }
+        if keep {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// Writes a file, and the folders that it is in, unless that is what stands there: cargo builds what is newer.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder
+        .and_then(|()| fs::write(path, text))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_a_manifest_can_be_left_out() {
+        let manifest = "[package]\nname = \"x\"\n[dev-dependencies]\na = 1\n[[test]]\nname = \"x\"\n[lints]\ny = 1\n";
+        let kept = "[package]\nname = \"x\"\n[lints]\ny = 1\n";
+        assert_eq!(without_tables(manifest, &["dev-dependencies", "test"]), kept);
+    }
+}

@@ -1,0 +1,70 @@
+//! Where everything is: the steps, the learner's crate, what is remembered.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::bail;
+
+pub use steps::STEPS;
+pub use steps::Step;
+use steps::Steps;
+
+/// The workshop's repository on the learner's disk.
+pub struct Repo {
+    /// Its steps.
+    pub steps: Steps,
+}
+
+impl Repo {
+    /// Finds the repository that the current directory belongs to.
+    pub fn find() -> anyhow::Result<Repo> {
+        let here = env::current_dir().context("cannot tell the current directory")?;
+        Ok(Repo { steps: Steps::around(&here)? })
+    }
+
+    /// The repository's folder.
+    pub fn root(&self) -> &Path {
+        self.steps.root()
+    }
+
+    /// The idea of a step: "a root directory of its own".
+    pub fn idea(&self, step: Step) -> String {
+        self.steps.idea(step)
+    }
+
+    /// The learner's crate.
+    pub fn mine(&self) -> PathBuf {
+        self.root().join("my-container")
+    }
+
+    /// The root filesystem of the containers. (A relative ROOTFS counts from the working directory, as it does for the
+    /// steps and in a shell.)
+    pub fn rootfs(&self) -> PathBuf {
+        match env::var_os("ROOTFS") {
+            Some(rootfs) => env::current_dir().unwrap_or_default().join(rootfs),
+            None => self.root().join("rootfs"),
+        }
+    }
+
+    /// A folder for what is worth remembering until `cargo clean`: how far the learner is, which hints were shown.
+    pub fn state(&self) -> anyhow::Result<PathBuf> {
+        let state = self.root().join("target/workshop");
+        fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        Ok(state)
+    }
+
+    /// The learner's main.rs, if it is there.
+    pub fn my_main(&self) -> anyhow::Result<PathBuf> {
+        let main = self.mine().join("src/main.rs");
+        if !main.is_file() {
+            bail!(
+                "there is no my-container/src/main.rs (to get the empty one back: git checkout my-container; \
+                 to start from a step: cargo workshop catch-up 1)"
+            );
+        }
+        Ok(main)
+    }
+}

@@ -1,0 +1,201 @@
+//! `cargo workshop check` on shell scripts, as it looks at what a program does, and not at what it is made of. It always ends,
+//! and says what was wrong.
+
+use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::process::Stdio;
+
+use classroom::Result;
+use classroom::Setup;
+use classroom::trial::Trial;
+use classroom::trials;
+
+use crate::repo::Repo;
+use crate::repo::Said;
+
+pub fn trials() -> Vec<Trial> {
+    trials![
+        another_language_passes,
+        without_a_number_it_shows_all_ten_and_the_first_that_is_missing,
+        a_failure_says_what_was_done_expected_got_and_why,
+        what_passed_before_was_broken_by_what_came_since,
+        a_program_that_hangs_is_stopped,
+        a_program_that_starts_itself_for_ever_is_stopped,
+        a_program_that_prints_for_ever_is_stopped,
+        hints_come_one_by_one_and_the_last_shows_the_step,
+        watching_checks_again_when_a_file_is_saved,
+        what_does_not_compile_is_not_checked,
+        without_cargo_or_a_root_filesystem_the_message_says_so,
+        without_a_program_to_build_the_message_names_the_cure,
+    ]
+}
+
+/// All of step 01, but for the subcommand.
+const STEP_01: &str = r#"
+case $1 in run) shift ;; *) echo "unknown subcommand" >&2; exit 2 ;; esac
+[ $# -gt 0 ] || { echo "usage: run COMMAND" >&2; exit 2; }
+"$@"
+"#;
+
+/// The same, with all exit statuses swallowed.
+const SWALLOWS: &str = r#"
+case $1 in run) shift ;; *) echo "unknown subcommand" >&2; exit 2 ;; esac
+[ $# -gt 0 ] || { echo "usage: run COMMAND" >&2; exit 2; }
+"$@"
+exit 0
+"#;
+
+/// A repository with this program, if this machine can make a classroom host for it.
+fn repo(program: &str) -> Result<Repo> {
+    drop(Setup::new(env!("CARGO_BIN_EXE_workshop").as_ref()).without_rootfs().start()?);
+    Ok(Repo::with_program(program))
+}
+
+/// Checks against step 01, which fails; the report has these words in it, and fits on a screen.
+#[track_caller]
+fn reports(repo: &Repo, words: &[&str]) {
+    let said = repo.run(&["check", "1"]);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    let flat = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in words {
+        assert!(flat.contains(word), "no {word:?} in:\n{}", said.stdout);
+    }
+    assert!(said.stdout.lines().count() <= 24, "more than a screen:\n{}", said.stdout);
+}
+
+fn another_language_passes() -> Result<()> {
+    let said = repo(STEP_01)?.run(&["check", "1"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert!(said.stdout.contains("✓ 01 idea 1\n"), "{said:?}");
+    assert!(said.stdout.contains("Next: cargo workshop diff 2"), "{said:?}");
+    Ok(())
+}
+
+fn without_a_number_it_shows_all_ten_and_the_first_that_is_missing() -> Result<()> {
+    let repo = repo(STEP_01)?;
+    let said = repo.run(&["check"]);
+    let text = &said.stdout;
+    assert_eq!(said.status, Some(1), "{text}");
+    assert!(text.contains("✓ 01 idea 1\n✗ 02 idea 2\n· 03 idea 3\n"), "{text}");
+    assert!(text.contains("· 10 idea 10\n"), "{text}");
+    assert!(text.contains("unshare(2)"), "{text}");
+    assert!(!text.contains('\x1b'), "colours in a pipe: {text}");
+    assert!(!said.stderr.contains('\r'), "a progress line in a pipe: {said:?}");
+    let list = repo.run(&[]);
+    assert!(list.stdout.contains("1 of 10; next is step 02"), "{list:?}");
+    Ok(())
+}
+
+fn a_failure_says_what_was_done_expected_got_and_why() -> Result<()> {
+    let words = ["did my-container run", "expected exit status 7", "got exit status 0", "cause"];
+    let repo = repo(SWALLOWS)?;
+    reports(&repo, &words);
+    reports(&repo, &["exit status is swallowed", "read waitpid(2)", "guide workshop.md"]);
+    Ok(())
+}
+
+/// Whoever breaks in step 07 what step 01 did is not sent to look in step 01.
+fn what_passed_before_was_broken_by_what_came_since() -> Result<()> {
+    let repo = repo(SWALLOWS)?;
+    let said = |args: &[&str]| {
+        repo.write("target/workshop/progress", "6\n");
+        repo.run(args).stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for args in [&["check"][..], &["check", "7"]] {
+        let text = said(args);
+        assert!(text.contains("Your program passed this before"), "{text}");
+        assert!(text.contains("cargo workshop compare 7"), "{text}");
+    }
+    let text = said(&["check", "1"]);
+    assert!(!text.contains("passed this before"), "{text}");
+    Ok(())
+}
+
+fn a_program_that_hangs_is_stopped() -> Result<()> {
+    let words = ["it still runs after", "seconds (it has been stopped)"];
+    reports(&repo("while :; do sleep 1; done")?, &words);
+    Ok(())
+}
+
+/// Each process starts one more: no bomb, but without end.
+fn a_program_that_starts_itself_for_ever_is_stopped() -> Result<()> {
+    let words = ["and ever more (they have been stopped)", "starts itself again and again"];
+    reports(&repo("\"$0\" \"$@\"; exit 1")?, &words);
+    Ok(())
+}
+
+fn a_program_that_prints_for_ever_is_stopped() -> Result<()> {
+    let words = ["it prints without end (it has been stopped)", "a loop that has no end"];
+    reports(&repo("yes")?, &words);
+    Ok(())
+}
+
+fn hints_come_one_by_one_and_the_last_shows_the_step() -> Result<()> {
+    let repo = repo(SWALLOWS)?;
+    let hint = || repo.run(&["check", "1", "--hint"]).stdout;
+    let first = hint();
+    assert!(
+        first.contains("hint 1") && !first.contains("hint 2") && first.contains("(1 of 3"),
+        "{first}"
+    );
+    let second = hint();
+    assert!(second.contains("hint 2") && !second.contains("hint 3"), "{second}");
+    for _ in 0..2 {
+        let last = hint();
+        assert!(
+            last.contains("hint 3") && last.contains("steps/step01_exec/src/main.rs"),
+            "{last}"
+        );
+        assert!(last.contains("         4  status.code()"), "{last}");
+    }
+    assert!(!repo.run(&["check", "1"]).stdout.contains("hint 1"), "a hint that nobody asked for");
+    Ok(())
+}
+
+fn watching_checks_again_when_a_file_is_saved() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "exit 101");
+    let mut watch = repo.command(&["check", "--watch"]);
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stderr.take().unwrap()).lines();
+    for round in 0..3 {
+        let waiting = lines.find(|line| line.as_ref().unwrap().starts_with("Save a file"));
+        assert!(waiting.is_some(), "it ended in round {round}");
+        repo.write("my-container/src/main.rs", &format!("// round {round}\n"));
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    Ok(())
+}
+
+fn what_does_not_compile_is_not_checked() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "echo 'error: expected `;`' >&2; exit 101");
+    let Said { status, stdout, stderr } = repo.run(&["check"]);
+    assert_eq!((status, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.starts_with("error: expected `;`\nmy-container does not compile yet"),
+        "{stderr}"
+    );
+    Ok(())
+}
+
+fn without_cargo_or_a_root_filesystem_the_message_says_so() -> Result<()> {
+    let repo = Repo::with_program("");
+    Said::by(repo.command(&["check"]).env("CARGO", "/nonexistent/cargo"))
+        .fails_with("cannot run cargo");
+    fs::remove_dir(repo.path("rootfs")).unwrap();
+    repo.script("rootfs-fetch.sh", "echo 'no mirror' >&2; exit 1");
+    let said = Said::by(repo.command(&["check"]).env_remove("ROOTFS"));
+    said.fails_with("no mirror");
+    said.fails_with("there is no root filesystem");
+    Ok(())
+}
+
+fn without_a_program_to_build_the_message_names_the_cure() -> Result<()> {
+    let repo = Repo::with_program("");
+    fs::remove_dir_all(repo.path("my-container")).unwrap();
+    repo.run(&["check", "1"]).fails_with("git checkout my-container");
+    Ok(())
+}

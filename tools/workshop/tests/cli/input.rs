@@ -1,0 +1,249 @@
+//! Each subcommand with wrong input, or where something is missing: a clear message, nothing lost, a sensible status.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use classroom::Result;
+use classroom::trial::Trial;
+use classroom::trials;
+use tempfile::TempDir;
+
+use crate::repo::Repo;
+use crate::repo::STEPS;
+use crate::repo::Said;
+use crate::repo::workshop;
+
+pub fn trials() -> Vec<Trial> {
+    trials![
+        a_step_that_does_not_exist_is_wrong_usage,
+        outside_the_repository_the_message_says_so,
+        it_works_in_a_sub_folder,
+        diff_goes_from_the_earlier_step_to_the_later_one,
+        a_step_against_itself_is_wrong_usage,
+        without_git_the_message_names_it,
+        compare_shows_both_sides_or_says_that_there_is_no_difference,
+        compare_without_a_step_takes_the_closest,
+        a_missing_program_of_the_learner_is_named_with_the_cure,
+        catch_up_saves_everything_each_time,
+        catch_up_saves_nothing_that_is_a_step_as_it_stands,
+        catch_up_changes_nothing_if_it_cannot_save,
+        catch_up_does_not_write_through_a_link,
+        the_list_of_commands_is_plain_in_a_pipe,
+        a_closed_pipe_is_no_panic,
+        an_unknown_subcommand_is_wrong_usage,
+    ]
+}
+
+const TYPED: &str = "fn main() {} // typed by hand\n";
+
+/// What catch-up has saved.
+fn saved(repo: &Repo) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(repo.path("my-container/saved")) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn main_of(repo: &Repo, step: &str) -> String {
+    repo.read(&format!("steps/{step}/src/main.rs"))
+}
+
+fn a_step_that_does_not_exist_is_wrong_usage() -> Result<()> {
+    let repo = Repo::new();
+    for command in ["check", "diff", "compare", "catch-up"] {
+        for step in ["0", "11", "abc", "", "1.5"] {
+            repo.run(&[command, step]).fails_with("the steps are numbered 1 to 10");
+        }
+    }
+    assert_eq!(repo.read("my-container/src/main.rs"), TYPED);
+    assert!(saved(&repo).is_empty());
+    Ok(())
+}
+
+fn outside_the_repository_the_message_says_so() -> Result<()> {
+    let elsewhere = TempDir::new().unwrap();
+    for args in [&[][..], &["diff", "2"], &["compare"], &["catch-up", "2"]] {
+        workshop(elsewhere.path(), args).fails_with("is not inside the workshop's repository");
+    }
+    Ok(())
+}
+
+fn it_works_in_a_sub_folder() -> Result<()> {
+    let repo = Repo::new();
+    let said = workshop(&repo.path("my-container/src"), &["diff", "2"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    Ok(())
+}
+
+fn diff_goes_from_the_earlier_step_to_the_later_one() -> Result<()> {
+    let repo = Repo::new();
+    for (args, old, new) in [
+        (&["diff", "1"][..], "/dev/null", "b/steps/step01_exec/src/main.rs"),
+        (&["diff", "5"], "a/steps/step04_pid/src/main.rs", "b/steps/step05_chroot/src/main.rs"),
+        (
+            &["diff", "5", "2"],
+            "a/steps/step02_uts/src/main.rs",
+            "b/steps/step05_chroot/src/main.rs",
+        ),
+        (
+            &["diff", "2", "5"],
+            "a/steps/step02_uts/src/main.rs",
+            "b/steps/step05_chroot/src/main.rs",
+        ),
+        (
+            &["diff", "5", "--all"],
+            "a/steps/step04_pid/Cargo.toml",
+            "b/steps/step05_chroot/Cargo.toml",
+        ),
+        (&["diff", "1", "--all"], "/dev/null", "b/steps/step01_exec/Cargo.toml"),
+    ] {
+        let said = repo.run(args);
+        assert_eq!(said.status, Some(0), "{args:?}: {said:?}");
+        assert!(said.stdout.contains(&format!("--- {old}\n+++ {new}\n")), "{args:?}: {said:?}");
+        assert!(!said.stdout.contains('\x1b'), "colours in a pipe");
+    }
+    Ok(())
+}
+
+fn a_step_against_itself_is_wrong_usage() -> Result<()> {
+    Repo::new().run(&["diff", "3", "3"]).fails_with("step 03 does not differ from itself");
+    Ok(())
+}
+
+fn without_git_the_message_names_it() -> Result<()> {
+    let repo = Repo::new();
+    for args in [&["diff", "2"][..], &["compare", "2"]] {
+        Said::by(repo.command(args).env("PATH", "/nonexistent"))
+            .fails_with("cannot run git (install it");
+    }
+    Ok(())
+}
+
+fn compare_shows_both_sides_or_says_that_there_is_no_difference() -> Result<()> {
+    let repo = Repo::new();
+    let said = repo.run(&["compare", "2"]);
+    assert_eq!(said.status, Some(0));
+    let names = "--- a/my-container/src/main.rs\n+++ b/steps/step02_uts/src/main.rs\n";
+    assert!(said.stdout.contains(names), "{said:?}");
+
+    repo.write("my-container/src/main.rs", &main_of(&repo, "step02_uts"));
+    for args in [&["compare", "2"][..], &["compare"]] {
+        let said = repo.run(args);
+        assert_eq!(said.status, Some(0));
+        assert!(said.stderr.contains("Your program is step 02, to the letter."), "{said:?}");
+    }
+    Ok(())
+}
+
+fn compare_without_a_step_takes_the_closest() -> Result<()> {
+    let repo = Repo::new();
+    for step in STEPS {
+        let text = main_of(&repo, step).replacen("fn main()", "/// Mine.\nfn main()", 1);
+        repo.write("my-container/src/main.rs", &text);
+        let said = repo.run(&["compare"]);
+        assert!(said.stdout.contains(&format!("+++ b/steps/{step}/")), "{step}: {said:?}");
+    }
+    Ok(())
+}
+
+fn a_missing_program_of_the_learner_is_named_with_the_cure() -> Result<()> {
+    let repo = Repo::new();
+    fs::remove_dir_all(repo.path("my-container")).unwrap();
+    let said = repo.run(&["compare", "2"]);
+    said.fails_with("there is no my-container/src/main.rs");
+    said.fails_with("catch-up 1");
+
+    let said = repo.run(&["catch-up", "1"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert!(said.stderr.contains("nothing of yours to save"), "{said:?}");
+    assert_eq!(repo.read("my-container/src/main.rs"), main_of(&repo, "step01_exec"));
+    Ok(())
+}
+
+fn catch_up_saves_everything_each_time() -> Result<()> {
+    let repo = Repo::new();
+    repo.write("my-container/src/notes.rs", "// notes\n");
+    let said = repo.run(&["catch-up", "5"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert!(said.stderr.contains("saved in my-container/saved/1-before-step-05"), "{said:?}");
+    assert_eq!(repo.read("my-container/src/main.rs"), main_of(&repo, "step05_chroot"));
+    let first = |file: &str| repo.read(&format!("my-container/saved/1-before-step-05/{file}"));
+    assert_eq!(first("src/main.rs"), TYPED);
+    assert_eq!(first("src/notes.rs"), "// notes\n");
+    assert_eq!(first("Cargo.toml"), "# typed by hand\n");
+    assert_eq!(repo.read("my-container/src/notes.rs"), "// notes\n");
+
+    repo.write("my-container/src/main.rs", "fn main() {} // typed again\n");
+    repo.run(&["catch-up", "5"]);
+    repo.run(&["catch-up", "5"]);
+    assert_eq!(saved(&repo), ["1-before-step-05", "2-before-step-05", "3-before-step-05"]);
+    assert_eq!(first("src/main.rs"), TYPED);
+    let second = repo.read("my-container/saved/2-before-step-05/src/main.rs");
+    assert_eq!(second, "fn main() {} // typed again\n");
+    Ok(())
+}
+
+/// Who only goes from step to step is not to collect copies of the steps.
+fn catch_up_saves_nothing_that_is_a_step_as_it_stands() -> Result<()> {
+    let repo = Repo::new();
+    repo.run(&["catch-up", "5"]);
+    let said = repo.run(&["catch-up", "6"]);
+    assert!(said.stderr.contains("was step 05 as it stands"), "{said:?}");
+    assert_eq!(saved(&repo), ["1-before-step-05"]);
+    for (file, text) in [("src/main.rs", "// mine\n"), ("Cargo.toml", "# mine\n"), ("notes", "")] {
+        repo.run(&["catch-up", "6"]);
+        let before = saved(&repo).len();
+        repo.write(&format!("my-container/{file}"), text);
+        repo.run(&["catch-up", "7"]);
+        assert_eq!(saved(&repo).len(), before + 1, "{file} is the learner's");
+    }
+    Ok(())
+}
+
+fn catch_up_changes_nothing_if_it_cannot_save() -> Result<()> {
+    let repo = Repo::new();
+    repo.write("my-container/saved", "not a folder");
+    repo.run(&["catch-up", "5"]).fails_with("my-container/saved");
+    assert_eq!(repo.read("my-container/src/main.rs"), TYPED);
+
+    fs::remove_file(repo.path("my-container/saved")).unwrap();
+    Said::by(repo.command(&["catch-up", "5"]).env("PATH", "/nonexistent"))
+        .fails_with("nothing was changed");
+    assert_eq!(repo.read("my-container/src/main.rs"), TYPED);
+    Ok(())
+}
+
+fn catch_up_does_not_write_through_a_link() -> Result<()> {
+    let repo = Repo::new();
+    let elsewhere = repo.path("elsewhere");
+    fs::rename(repo.path("my-container/src"), &elsewhere).unwrap();
+    symlink(&elsewhere, repo.path("my-container/src")).unwrap();
+    let said = repo.run(&["catch-up", "5"]);
+    assert_eq!(said.status, Some(0), "{said:?}");
+    assert_eq!(repo.read("elsewhere/main.rs"), TYPED);
+    assert_eq!(repo.read("my-container/src/main.rs"), main_of(&repo, "step05_chroot"));
+    Ok(())
+}
+
+fn the_list_of_commands_is_plain_in_a_pipe() -> Result<()> {
+    let said = Repo::new().run(&[]);
+    assert_eq!(said.status, Some(0));
+    assert!(said.stdout.contains("cargo workshop catch-up 5"), "{said:?}");
+    assert!(!said.stdout.contains('\x1b'));
+    Ok(())
+}
+
+/// A reader that is gone (`cargo workshop | head -1`) is no reason for a panic.
+fn a_closed_pipe_is_no_panic() -> Result<()> {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    drop(reader);
+    let said = Said::by(Repo::new().command(&[]).stdout(writer));
+    assert_eq!((said.status, said.stderr.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+fn an_unknown_subcommand_is_wrong_usage() -> Result<()> {
+    Repo::new().run(&["chekc"]).fails_with("chekc");
+    Ok(())
+}

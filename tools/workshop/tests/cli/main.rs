@@ -1,0 +1,14 @@
+//! `cargo workshop` on small repositories that a test makes: each subcommand, also with wrong input and where something is
+//! missing.
+
+mod check;
+mod input;
+mod repo;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut trials = check::trials();
+    trials.extend(input::trials());
+    classroom::trial::run(trials)
+}
