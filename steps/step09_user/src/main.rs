@@ -99,7 +99,7 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     anyhow::ensure!(status.contains(&format!("PPid:\t{runner}\n")), "the runner has died");
     unistd::sethostname("container").context("cannot set the hostname")?;
     unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?;
-    // A copy of a shared mount, as systemd makes them, still passes on what is mounted on it.
+    // Belt and braces: in a new user namespace the copies of shared mounts pass nothing on.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
     // pivot_root(2) wants a mount: the directory, mounted over "/". The way onto it is "..".
