@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use classroom::root::is_root;
 
 use crate::subjects::run;
 use crate::{Machine, conditions, progress};
@@ -38,7 +39,7 @@ pub fn measure(machine: &Machine, smoke: bool) -> anyhow::Result<String> {
     class.cargo("building the tests of all ten steps, the first time", &build)?;
     class.cargo("`cargo test` of all ten steps, built", &tests)?;
     // Limits need root, which would have to be asked for.
-    let number = if nix::unistd::geteuid().is_root() { "10" } else { "9" };
+    let number = if is_root() { "10" } else { "9" };
     run(class.command(&["workshop", "catch-up", number]).stderr(Stdio::null()))?;
     // The first check also builds.
     for what in ["the first", "edit, build and"] {

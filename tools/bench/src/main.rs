@@ -42,14 +42,13 @@ mod subjects;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::IsTerminal;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use classroom::root::{become_root, is_root, variables};
 
 use steps::{Step, Steps, repository};
 use subjects::{Kind, Subject};
@@ -176,7 +175,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         }
         progress("building");
         subjects::build(&machine, cli)?;
-        become_root(&machine)?;
+        as_root(&machine)?;
     }
     host()?;
     let mut subjects = subjects::all(&machine, cli)?;
@@ -184,7 +183,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     subjects.retain(works);
     let steps = subjects.iter().filter(|subject| subject.kind == Kind::Step).count();
     ensure!(steps > 0, "no step can be started here");
-    let root = nix::unistd::geteuid().is_root();
+    let root = is_root();
     ensure!(!cli.smoke || !root || steps == all_steps, "not every step can be started here");
     if let Some(mounts) = cli.among_mounts {
         return mounts::among(&subjects, mounts, cli.rounds);
@@ -210,8 +209,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 }
 
 /// cargo runs as the caller, what needs root does not: the rest of this program.
-fn become_root(machine: &Machine) -> anyhow::Result<()> {
-    if nix::unistd::geteuid().is_root() {
+fn as_root(machine: &Machine) -> anyhow::Result<()> {
+    if is_root() {
         return Ok(());
     }
     // Made by the caller, so that they stay theirs.
@@ -220,28 +219,17 @@ fn become_root(machine: &Machine) -> anyhow::Result<()> {
         fs::OpenOptions::new().create(true).append(true).open(file)?;
     }
     fs::OpenOptions::new().create(true).append(true).open(machine.out.join("isolation.svg"))?;
-    let mut sudo = Command::new("sudo");
     // sudo has a PATH of its own, and the other runners may be elsewhere.
-    sudo.arg("env");
-    for name in ["PATH", "ROOTFS"] {
-        if let Some(value) = env::var_os(name) {
-            let mut setting = OsString::from(format!("{name}="));
-            setting.push(value);
-            sudo.arg(setting);
-        }
+    let args = [OsString::from("--built")].into_iter().chain(env::args_os().skip(1));
+    if let Err(why) = become_root(&variables(&["PATH", "ROOTFS"]), args) {
+        eprintln!("Only what works without root is measured: {why}");
     }
-    sudo.arg(env::current_exe()?).arg("--built").args(env::args_os().skip(1));
-    if env::var_os("CI").is_some() || !std::io::stdin().is_terminal() {
-        eprintln!("Not root: only what works without is measured.");
-        return Ok(());
-    }
-    eprintln!("+ {sudo:?}");
-    Err(sudo.exec()).context("cannot run sudo")
+    Ok(())
 }
 
 /// A mount namespace of our own, as a host with systemd has it: shared.
 fn host() -> anyhow::Result<()> {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return Ok(());
     }
     use nix::mount::{MntFlags, MsFlags, mount, umount2};

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
+use classroom::root::is_root;
 use nix::mount::{MsFlags, mount};
 
 use crate::starts::{in_turn, start};
@@ -20,7 +21,7 @@ const HOSTS: [usize; 2] = [20, 1000];
 /// Runs this program again for each host, in a mount namespace that is gone afterwards.
 pub fn measure(cli: &Cli, subjects: &[Subject]) -> anyhow::Result<String> {
     let conditions = conditions();
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return Ok("## Mounts on the host\n\nNot measured: needs root.\n".into());
     }
     let rounds = if cli.smoke { 2 } else { cli.rounds };

@@ -1,160 +1,149 @@
-//! The picture: a bar for each step, stacked on the step before, and everything else beside them.
+//! The picture: a bar for each step, stacked on the step before, and everything else beside them. It is SVG, written line by
+//! line: rectangles, lines and words.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::starts::{Row, Starts};
+use crate::starts::Starts;
 use crate::stats::digits;
 use crate::subjects::Kind;
 
-const WIDTH: u32 = 960;
+const WIDTH: f64 = 960.0;
 /// Of a row, in pixels.
-const ROW: u32 = 24;
+const ROW: f64 = 24.0;
 /// Between two groups of rows.
-const GAP: f64 = 0.6;
-const ABOVE: u32 = 76;
-const BELOW: u32 = 76;
-const LABELS: u32 = 190;
+const GAP: f64 = 14.0;
+const ABOVE: f64 = 76.0;
+const BELOW: f64 = 76.0;
+const LABELS: f64 = 190.0;
+const VALUES: f64 = 150.0;
 
-const INK: RGBColor = RGBColor(0x22, 0x2b, 0x36);
-const FAINT: RGBColor = RGBColor(0x6b, 0x76, 0x84);
-const LINE: RGBColor = RGBColor(0xdd, 0xe2, 0xe8);
-const BEFORE: RGBColor = RGBColor(0xb9, 0xcf, 0xe4);
-const ADDED: RGBColor = RGBColor(0x1f, 0x6f, 0xb2);
-const STATIC: RGBColor = RGBColor(0x2e, 0x8b, 0x74);
-const FLOOR: RGBColor = RGBColor(0x9a, 0xa3, 0xae);
-const PEER: RGBColor = RGBColor(0xd0, 0x8c, 0x3c);
+const INK: &str = "#222B36";
+const FAINT: &str = "#6B7684";
+const LINE: &str = "#DDE2E8";
+const BEFORE: &str = "#B9CFE4";
+const ADDED: &str = "#1F6FB2";
+const STATIC: &str = "#2E8B74";
+const FLOOR: &str = "#9AA3AE";
+const PEER: &str = "#D08C3C";
 
-/// A bar: where it stands, and what came before it, if it is a step.
-struct Bar<'a> {
-    row: &'a Row,
-    top: f64,
-    before: Option<f64>,
+const NOTES: [&str; 2] = [
+    "Blue: a step; light what the one before took, dark what it adds. Green: linked statically. Grey: the floor, a C \
+     program for the same namespaces and mounts. Orange: other runners.",
+    "Medians of starts back to back; the thin lines hold the middle half of them. To repeat: cargo bench -p bench -- \
+     --save",
+];
+
+/// A picture as it grows.
+struct Svg(String);
+
+impl Svg {
+    /// A rectangle by its left, right, top and bottom.
+    fn rectangle(&mut self, x: (f64, f64), y: (f64, f64), color: &str) {
+        let (width, height) = (x.1 - x.0, y.1 - y.0);
+        self.0 += &format!(
+            "<rect x=\"{:.0}\" y=\"{:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" fill=\"{color}\"/>\n",
+            x.0, y.0
+        );
+    }
+
+    fn line(&mut self, from: (f64, f64), to: (f64, f64), color: &str) {
+        let ((x1, y1), (x2, y2)) = (from, to);
+        self.0 += &format!(
+            "<line x1=\"{x1:.0}\" y1=\"{y1:.0}\" x2=\"{x2:.0}\" y2=\"{y2:.0}\" stroke=\"{color}\"/>\n"
+        );
+    }
+
+    /// Words around a height, from (`start`), around (`middle`) or up to (`end`) a place.
+    fn words(&mut self, at: (f64, f64), anchor: &str, size: f64, color: &str, words: &str) {
+        let words = words.replace('&', "&amp;").replace('<', "&lt;");
+        self.0 += &format!(
+            "<text x=\"{:.0}\" y=\"{:.0}\" dy=\"0.5ex\" text-anchor=\"{anchor}\" font-family=\"sans-serif\" \
+             font-size=\"{size}\" fill=\"{color}\">{words}</text>\n",
+            at.0, at.1
+        );
+    }
 }
 
 /// Writes the starts back to back as SVG: the waiting for the kernel's grace periods in lone ones hides what the steps add.
 pub fn draw(starts: &Starts, file: &Path) -> anyhow::Result<()> {
-    paint(starts, file)
-        .map_err(|err| anyhow::anyhow!("{err}"))
-        .with_context(|| format!("cannot draw {file:?}"))
+    fs::write(file, paint(starts)).with_context(|| format!("cannot write {file:?}"))
 }
 
-fn bars(starts: &Starts) -> Vec<Bar<'_>> {
-    let mut bars: Vec<Bar> = Vec::new();
-    for row in &starts.rows {
-        let last = bars.last();
-        let same = last.is_some_and(|last| last.row.subject.kind == row.subject.kind);
-        let top = last.map_or(0.0, |last| last.top + if same { 1.0 } else { 1.0 + GAP });
-        let step = row.subject.kind == Kind::Step;
-        let before = if !step {
-            None
-        } else {
-            Some(last.filter(|_| same).map_or(0.0, |last| last.row.back_to_back.median()))
-        };
-        bars.push(Bar { row, top, before });
-    }
-    bars
-}
-
-fn paint(starts: &Starts, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let bars = bars(starts);
-    let rows = bars.last().map_or(0.0, |bar| bar.top) + 1.0;
-    let height = ABOVE + BELOW + (rows * f64::from(ROW)) as u32;
+fn paint(starts: &Starts) -> String {
     // The slowest peer would push everything else to the left: twice the slowest step is as far as it goes.
     let slowest = |kind: fn(Kind) -> bool| {
         let rows = starts.rows.iter().filter(|row| kind(row.subject.kind));
         rows.map(|row| row.back_to_back.quartiles().1).fold(0.0, f64::max)
     };
     let end = slowest(|_| true).min(2.0 * slowest(|kind| kind != Kind::Peer)) * 1.02;
+    let x = |milliseconds: f64| LABELS + (WIDTH - LABELS - VALUES) * milliseconds.min(end) / end;
+    let groups =
+        starts.rows.windows(2).filter(|two| two[0].subject.kind != two[1].subject.kind).count();
+    let bottom = ABOVE + starts.rows.len() as f64 * ROW + groups as f64 * GAP;
+    let height = bottom + BELOW;
 
-    let root = SVGBackend::new(file, (WIDTH, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let text = |size: u32, color: &RGBColor, h: HPos, v: VPos| {
-        ("sans-serif", size).into_font().color(color).pos(Pos::new(h, v))
-    };
-    let title = text(20, &INK, HPos::Left, VPos::Center);
-    root.draw_text(
-        "How long does it take to start /bin/true, and what does each step add?",
-        &title,
-        (16, 24),
-    )?;
-    let small = text(13, &FAINT, HPos::Left, VPos::Center);
-    root.draw_text(&starts.conditions, &small, (16, 48))?;
-
-    let mut chart = ChartBuilder::on(&root)
-        .margin_top(ABOVE)
-        .margin_bottom(BELOW - 22)
-        .margin_right(150)
-        .margin_left(LABELS)
-        .x_label_area_size(22)
-        .build_cartesian_2d(0.0..end, rows..0.0)?;
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .disable_y_axis()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(LINE)
-        .axis_style(LINE)
-        .x_labels(10)
-        .x_label_formatter(&|ms| format!("{ms} ms"))
-        .label_style(text(12, &FAINT, HPos::Center, VPos::Top))
-        .draw()?;
-
-    if let Some(floor) = starts.rows.iter().find(|row| row.subject.name == "the floor") {
-        let at = floor.back_to_back.median();
-        let line = PathElement::new([(at, 0.0), (at, rows)], FAINT.stroke_width(1));
-        chart.plotting_area().draw(&line)?;
+    let mut svg = Svg(format!(
+        "<svg width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         xmlns=\"http://www.w3.org/2000/svg\">\n"
+    ));
+    svg.rectangle((0.0, WIDTH), (0.0, height), "#FFFFFF");
+    let title = "How long does it take to start /bin/true, and what does each step add?";
+    svg.words((16.0, 24.0), "start", 16.0, INK, title);
+    svg.words((16.0, 48.0), "start", 10.5, FAINT, &starts.conditions);
+    let mut tick = 0.0;
+    while tick < end {
+        svg.line((x(tick), ABOVE), (x(tick), bottom + 6.0), LINE);
+        svg.words((x(tick), bottom + 14.0), "middle", 9.7, FAINT, &format!("{tick} ms"));
+        tick += if end > 12.0 { 5.0 } else { 1.0 };
     }
-    for bar in &bars {
-        let (median, (low, high)) =
-            (bar.row.back_to_back.median(), bar.row.back_to_back.quartiles());
-        let (top, bottom) = (bar.top + 0.14, bar.top + 0.86);
-        let rectangle = |from: f64, to: f64, color: RGBColor| {
-            let to = to.min(end);
-            chart.plotting_area().draw(&Rectangle::new([(from, top), (to, bottom)], color.filled()))
+    svg.line((x(0.0), bottom), (x(end), bottom), LINE);
+    if let Some(floor) = starts.rows.iter().find(|row| row.subject.name == "the floor") {
+        let at = x(floor.back_to_back.median());
+        svg.line((at, ABOVE), (at, bottom), FAINT);
+    }
+
+    let (mut top, mut last) = (ABOVE, None);
+    for row in &starts.rows {
+        let kind = row.subject.kind;
+        let (median, (low, high)) = (row.back_to_back.median(), row.back_to_back.quartiles());
+        // The kind and the median of the row above.
+        let before = last
+            .filter(|(above, _)| *above == kind && kind == Kind::Step)
+            .map(|(_, median): (_, f64)| median);
+        top += if last.is_some_and(|(above, _)| above != kind) { GAP } else { 0.0 };
+        let bar = (top + 3.5, top + 20.5);
+        let color = match kind {
+            Kind::Step | Kind::Mine => ADDED,
+            Kind::Static => STATIC,
+            Kind::Floor => FLOOR,
+            Kind::Peer => PEER,
         };
-        match (bar.row.subject.kind, bar.before) {
-            (_, Some(before)) => {
-                rectangle(0.0, before.min(median), BEFORE)?;
-                rectangle(before.min(median), median, ADDED)?;
-            }
-            (Kind::Static, _) => rectangle(0.0, median, STATIC)?,
-            (Kind::Floor, _) => rectangle(0.0, median, FLOOR)?,
-            (Kind::Mine, _) => rectangle(0.0, median, ADDED)?,
-            _ => rectangle(0.0, median, PEER)?,
+        svg.rectangle((x(0.0), x(median)), bar, color);
+        if let Some(before) = before {
+            svg.rectangle((x(0.0), x(before.min(median))), bar, BEFORE);
         }
-        let middle = bar.top + 0.5;
+        let middle = top + ROW / 2.0;
         if low < end {
-            let spread = [(low, middle), (high.min(end), middle)];
-            chart.plotting_area().draw(&PathElement::new(spread, INK.stroke_width(1)))?;
+            svg.line((x(low), middle), (x(high), middle), INK);
         }
-        let (_, y) = chart.backend_coord(&(0.0, middle));
-        let label = text(14, &INK, HPos::Right, VPos::Center);
-        root.draw_text(&bar.row.subject.name, &label, (LABELS as i32 - 8, y))?;
-        let (x, _) = chart.backend_coord(&(high.max(median).min(end), middle));
+        svg.words((LABELS - 8.0, middle), "end", 11.3, INK, &row.subject.name);
         let mut value = format!("{} ms", digits(median));
-        if let Some(before) = bar.before.filter(|before| *before > 0.0) {
+        if let Some(before) = before {
             let sign = if median < before { '−' } else { '+' };
             value += &format!("  ({sign}{})", digits((median - before).abs()));
         }
         if median > end {
             value = format!("→ {value}");
         }
-        root.draw_text(&value, &text(13, &INK, HPos::Left, VPos::Center), (x + 8, y))?;
+        svg.words((x(high.max(median)) + 8.0, middle), "start", 10.5, INK, &value);
+        top += ROW;
+        last = Some((kind, median));
     }
-    let notes = [
-        "Blue: a step; light what the one before took, dark what it adds. Green: linked statically. Grey: the floor, \
-         a C program for the same namespaces and mounts. Orange: other runners.",
-        "Medians of starts back to back; the thin lines hold the middle half of them. \
-         To repeat: cargo bench -p bench -- --save",
-    ];
-    for (line, note) in (0..).zip(notes) {
-        let place = (16, (height - 34) as i32 + 18 * line);
-        root.draw_text(note, &text(12, &FAINT, HPos::Left, VPos::Center), place)?;
+    for (line, note) in [0.0, 18.0].into_iter().zip(NOTES) {
+        svg.words((16.0, height - 34.0 + line), "start", 9.7, FAINT, note);
     }
-    root.present()?;
-    Ok(())
+    svg.0 + "</svg>\n"
 }

@@ -206,8 +206,14 @@ impl Host {
         made().attempt("fill the classroom host")?;
         // cp(1), not fs::copy: whatever another test starts meanwhile would inherit the open file, and a program that is
         // open for writing cannot be run (ETXTBSY).
+        // All of it becomes the host's root's: a learner's root file system is not root's, and sudo may have started this.
         let mut cp = Command::new("cp");
-        cp.args(["-a", "-t"]).arg(&workshop).arg("--").arg(program).args(rootfs).env("LC_ALL", "C");
+        cp.args(["-a", "--no-preserve=ownership", "-t"])
+            .arg(&workshop)
+            .arg("--")
+            .arg(program)
+            .args(rootfs)
+            .env("LC_ALL", "C");
         let done = output(&mut cp)?;
         // A container of root's leaves files that an ordinary user cannot read, its shell's history for one.
         let unreadable = |line: &str| line.ends_with(": Permission denied");

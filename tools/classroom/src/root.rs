@@ -98,13 +98,16 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Starts this program again as root, in its own place, with the same arguments and these variables; the line is shown.
+/// Starts this program again as root, in its own place, with these arguments and variables; the line is shown.
 /// Comes back if it is root already, or if it cannot be.
 ///
 /// # Errors
 /// Why it cannot be, and the line that would do it.
-pub fn become_root(variables: &Variables) -> Result<(), String> {
-    let mut sudo = sudo(variables, env::args_os().skip(1));
+pub fn become_root(
+    variables: &Variables,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<(), String> {
+    let mut sudo = sudo(variables, args);
     let line = typed(&sudo);
     let cannot = |why: String| Err(format!("{why}. By hand: {line}"));
     match Root::here() {

@@ -94,9 +94,9 @@ pub fn run_as_root(
     let asked =
         ours.iter().filter(|trial| !arguments.list && !arguments.is_filtered_out(trial)).count();
     let why = match asked > 0 && !is_root() {
-        true => {
-            prepare().map_err(|err| err.to_string()).and_then(|variables| become_root(&variables))
-        }
+        true => prepare()
+            .map_err(|err| err.to_string())
+            .and_then(|variables| become_root(&variables, env::args_os().skip(1))),
         false => Ok(()),
     };
     let Err(why) = why else {

@@ -14,6 +14,7 @@ use crate::Report;
 use crate::Task;
 use crate::document::Document;
 use crate::document::Kind;
+use crate::document::Words;
 
 /// Makes all checks.
 ///
@@ -35,7 +36,7 @@ fn every_hunk(
     for step in steps.all().filter(|step| step.before().is_some()) {
         let count = steps.hunks(step)?.len();
         let mut shown = vec![0; count];
-        for block in &document.blocks {
+        for (_, block) in document.blocks() {
             match &block.kind {
                 Kind::Diff { step: of, hunks: None } if *of == step => {
                     shown.iter_mut().for_each(|times| *times += 1);
@@ -71,110 +72,57 @@ fn every_hunk(
     Ok(())
 }
 
-/// The anchors that GitHub makes for headings, by the heading's line: small letters, blanks as hyphens, no punctuation,
-/// and a number where another heading has the same.
-pub fn anchors(document: &Document) -> BTreeMap<usize, String> {
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    let mut anchors = BTreeMap::new();
-    // What is shown of a link is its text.
-    let link = regex!(r"!?\[([^\]]*)\]\([^)]*\)");
-    for heading in &document.headings {
-        let shown = link.replace_all(&heading.text, "$1").to_lowercase();
-        let kept = shown.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
-        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
-        let times = count.entry(anchor.clone()).or_default();
-        anchors
-            .insert(heading.line, if *times == 0 { anchor } else { format!("{anchor}-{times}") });
-        *times += 1;
-    }
-    anchors
-}
-
 /// The anchors of a Markdown file, written ones included.
-fn all_anchors(document: &Document) -> BTreeSet<String> {
-    let mut all: BTreeSet<String> = anchors(document).into_values().collect();
-    let written = regex!(r#"<[^>]* (?:id|name)="([^"]+)""#);
-    for (_, line) in document.prose() {
-        all.extend(written.captures_iter(line).map(|found| found[1].to_string()));
-    }
-    all
-}
-
-/// A line without what stands between backticks.
-fn without_code(line: &str) -> String {
-    let code = regex!("``.*?``|`[^`]*`");
-    code.replace_all(line, "``").into_owned()
+fn anchors(document: &Document) -> BTreeSet<&str> {
+    let made = document.headings.iter().map(|heading| heading.anchor.as_str());
+    made.chain(document.ids.iter().map(String::as_str)).collect()
 }
 
 /// Links lead to something: an anchor here, or a file of the repository. What is elsewhere is not asked.
 fn links(task: &Task, document: &Document, problems: &mut Vec<Problem>) {
-    let link = regex!(
-        r#"\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|(?:href|src)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)"#
-    );
-    let anchors = all_anchors(document);
-    let mut wrong = |line: usize, what| {
-        problems.push(Problem {
-            line: line + 1,
-            chapter: document.chapter(line),
-            what,
-            grave: false,
-        });
-    };
-    for (at, line) in document.prose() {
-        for found in link.captures_iter(&without_code(line)) {
-            let target = found.iter().skip(1).flatten().next().map_or("", |target| target.as_str());
-            if target.contains("://") || target.starts_with("mailto:") {
-                continue;
-            }
-            let (file, anchor) = target
-                .split_once('#')
-                .map_or((target, None), |(file, anchor)| (file, Some(anchor)));
-            if file.is_empty() {
-                if !anchors.contains(anchor.unwrap_or_default()) {
-                    wrong(
-                        at,
-                        format!(
-                            "the link to #{} leads nowhere{}",
-                            anchor.unwrap_or_default(),
-                            like(anchor, &anchors)
-                        ),
-                    );
-                }
-                continue;
-            }
-            let folder = task.file.parent().unwrap_or(Path::new(""));
-            let path = task.steps.root().join(folder).join(file);
-            if !path.exists() {
-                wrong(at, format!("the link to {file} leads nowhere: there is no such file"));
-            } else if let (Some(anchor), Ok(text)) = (anchor, fs::read_to_string(&path)) {
-                let other = all_anchors(&Document::parse(&text, &mut Vec::new()));
-                if file.ends_with(".md") && !other.contains(anchor) {
-                    wrong(
-                        at,
-                        format!("the link to {target} leads nowhere{}", like(Some(anchor), &other)),
-                    );
-                }
-            }
+    let here = anchors(document);
+    let folder = task.steps.root().join(task.file.parent().unwrap_or(Path::new("")));
+    for (line, target) in &document.links {
+        if target.contains("://") || target.starts_with("mailto:") {
+            continue;
         }
+        let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let path = folder.join(file);
+        let what = if file.is_empty() {
+            nowhere(target, anchor, &here)
+        } else if !path.exists() {
+            Some(format!("the link to {file} leads nowhere: there is no such file"))
+        } else if anchor.is_empty() || !file.ends_with(".md") {
+            None
+        } else {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            nowhere(target, anchor, &anchors(&Document::parse(&text, &mut Vec::new())))
+        };
+        problems.extend(what.map(|what| document.problem(*line, what)));
     }
     for (file, anchor) in links_from_elsewhere(task) {
-        if !anchors.contains(&anchor) {
-            let what = format!(
-                "{file} sends its reader to #{anchor}, which leads nowhere{}",
-                like(Some(&anchor), &anchors)
-            );
+        if let Some(what) = nowhere(&format!("#{anchor}"), &anchor, &here) {
+            let what = format!("{file} sends its reader to the wrong place: {what}");
             problems.push(Problem { line: 0, chapter: String::new(), what, grave: false });
         }
     }
 }
 
-/// The anchor that was probably meant.
-fn like(anchor: Option<&str>, anchors: &BTreeSet<String>) -> String {
-    let wanted = anchor.unwrap_or_default();
-    let ratio =
-        |other: &&String| (similar::TextDiff::from_chars(wanted, other).ratio() * 1000.0) as u32;
-    let best = anchors.iter().max_by_key(ratio).filter(|best| ratio(best) > 500);
-    best.map_or_else(String::new, |best| format!(" (#{best}?)"))
+/// What is wrong with a link, if there is no such anchor; and which one was probably meant.
+fn nowhere(target: &str, anchor: &str, anchors: &BTreeSet<&str>) -> Option<String> {
+    if anchors.contains(anchor) {
+        return None;
+    }
+    let common = |other: &&str| {
+        let same = |(one, other): &(char, char)| one == other;
+        let front = anchor.chars().zip(other.chars()).take_while(same).count();
+        let back = anchor.chars().rev().zip(other.chars().rev()).take_while(same).count();
+        front + back
+    };
+    let best =
+        anchors.iter().copied().max_by_key(common).filter(|best| 2 * common(best) > best.len());
+    let best = best.map_or_else(String::new, |best| format!(" (#{best}?)"));
+    Some(format!("the link to {target} leads nowhere{best}"))
 }
 
 /// Where other files of the repository send their readers: `workshop.md#anchor`.
@@ -199,14 +147,20 @@ fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
 
 /// Man pages that are named exist, on this machine: `unshare(2)`.
 fn man_pages(document: &Document, report: &mut Report) {
-    let page = regex!(r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)");
+    const PAGE: &str = r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)";
+    let page = regex!(PAGE);
     let mut pages: BTreeMap<(String, String), usize> = BTreeMap::new();
-    // In code, exit(1) may be a call: only what stands alone between backticks is a page.
-    let alone = regex!(r"`([A-Za-z_][A-Za-z0-9_.+-]*\([1-9][a-z]{0,3}\))`");
-    for (at, line) in document.prose() {
-        let line = without_code(&alone.replace_all(line, "$1"));
-        for found in page.captures_iter(&line) {
-            pages.entry((found[1].to_string(), found[2].to_string())).or_insert(at);
+    for (line, words) in &document.words {
+        let text = match words {
+            Words::Text(text) => text,
+            // In code, exit(1) may be a call: only what stands alone between backticks is a page.
+            Words::Code(code) if page.find(code).is_some_and(|found| found.len() == code.len()) => {
+                code
+            }
+            Words::Code(_) => continue,
+        };
+        for found in page.captures_iter(text) {
+            pages.entry((found[1].to_string(), found[2].to_string())).or_insert(*line);
         }
     }
     let exists = |name: &str, section: &str| {
@@ -215,24 +169,20 @@ fn man_pages(document: &Document, report: &mut Report) {
     };
     if !pages.is_empty() && !exists("unshare", "2") {
         let what = format!(
-            "{} man pages are not looked up: this machine has no man, or no pages (apt install man-db manpages manpages-dev; \
-             a minimal system leaves pages out: /etc/dpkg/dpkg.cfg.d)",
+            "{} man pages are not looked up: this machine has no man, or no pages (apt install man-db manpages \
+             manpages-dev; a minimal system leaves pages out: /etc/dpkg/dpkg.cfg.d)",
             pages.len()
         );
         report.skipped.push(Problem { line: 0, chapter: String::new(), what, grave: true });
         return;
     }
-    for ((name, section), at) in pages {
+    for ((name, section), line) in pages {
         if !exists(&name, &section) {
             let what = format!(
-                "there is no man page {name}({section}) here (man -w {section} {name}): is it the right section, and is its package installed?"
+                "there is no man page {name}({section}) here (man -w {section} {name}): is it the right section, and is \
+                 its package installed?"
             );
-            report.problems.push(Problem {
-                line: at + 1,
-                chapter: document.chapter(at),
-                what,
-                grave: false,
-            });
+            report.problems.push(document.problem(line, what));
         }
     }
 }

@@ -1,36 +1,113 @@
-//! The guide as lines, chapters and blocks.
+//! The guide, taken apart: chapters, and in them prose, code, and blocks that are generated.
+//!
+//! pulldown-cmark reads the Markdown; here is what the guide means by it. A *marker* is an HTML comment alone on its line,
+//! `<!-- session 05 -->`; what stands between it and `<!-- end -->` is a generated block. A chapter begins with `## `, a
+//! section of it with `### `; what lies in `<details>` is a solution or the instructor's notes.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::Context;
 use anyhow::anyhow;
 use anyhow::bail;
 use anyhow::ensure;
-
+use pulldown_cmark::CodeBlockKind;
+use pulldown_cmark::Event;
+use pulldown_cmark::Options;
+use pulldown_cmark::Parser;
+use pulldown_cmark::Tag;
+use pulldown_cmark::TagEnd;
+use pulldown_cmark::TextMergeWithOffset;
 use steps::Step;
 
 use crate::Problem;
 
-/// A guide, taken apart.
+/// A guide, taken apart. Lines are counted from 0.
 pub struct Document {
     /// Its lines, without their ends.
     pub lines: Vec<String>,
-    /// For every line whether it is part of a fenced code block, the fences included.
-    pub fenced: Vec<bool>,
+    /// Its chapters; the first one is what stands before the first heading of one.
+    pub chapters: Vec<Chapter>,
     /// Its headings.
     pub headings: Vec<Heading>,
-    /// Its generated blocks.
-    pub blocks: Vec<Block>,
+    /// What links and pictures lead to, each with its line.
+    pub links: Vec<(usize, String)>,
+    /// The places that HTML names: `<a id="…">`.
+    pub ids: Vec<String>,
+    /// The prose, in pieces, each with its line.
+    pub words: Vec<(usize, Words)>,
 }
 
-/// A heading: `## 5. A root directory`.
+/// A piece of prose.
+pub enum Words {
+    /// What is to be read.
+    Text(String),
+    /// What stands between backticks.
+    Code(String),
+}
+
+/// A chapter.
+#[derive(Default)]
+pub struct Chapter {
+    /// Its heading: `Step 05: a root directory of its own`.
+    pub title: String,
+    /// The anchor of that.
+    pub anchor: String,
+    /// Its parts, in order.
+    pub parts: Vec<Part>,
+}
+
+impl Chapter {
+    /// The first number in its heading.
+    pub fn number(&self) -> Option<u32> {
+        let digits = self.title.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty());
+        digits.and_then(|digits| digits.parse().ok())
+    }
+
+    /// Its generated blocks.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.parts.iter().filter_map(|part| match &part.kind {
+            PartKind::Generated(block) => Some(block),
+            _ => None,
+        })
+    }
+}
+
+/// A part of a chapter: a paragraph, a list, a table, a block of code …
+pub struct Part {
+    /// What it is.
+    pub kind: PartKind,
+    /// The heading of its section: `Predict, then see it break`. Empty before the first.
+    pub section: String,
+    /// The summary of the `<details>` that it lies in: `Solution`, `Instructor's notes`.
+    pub details: Option<String>,
+    /// Its lines.
+    pub lines: Range<usize>,
+}
+
+/// What a part is.
+pub enum PartKind {
+    /// A heading below that of the chapter.
+    Heading,
+    /// A paragraph, a list, a table.
+    Prose,
+    /// A fenced block that the author has written, in this language.
+    Code(String),
+    /// What is generated, with its marker and its end.
+    Generated(Block),
+    /// HTML that is no marker.
+    Html,
+}
+
+/// A heading.
 pub struct Heading {
-    /// Its line, from 0.
+    /// Its line.
     pub line: usize,
-    /// How many `#` it has.
-    pub level: usize,
-    /// Its text.
+    /// Its text, as it is shown.
     pub text: String,
+    /// The anchor that GitHub makes for it: small letters, blanks as hyphens, no punctuation, and a number where another
+    /// heading has the same.
+    pub anchor: String,
 }
 
 /// What stands between a marker and its end.
@@ -39,28 +116,11 @@ pub struct Block {
     pub kind: Kind,
     /// The words of its marker.
     pub name: String,
-    /// Its chapter's heading; empty before the first.
-    pub chapter: String,
-    /// The chapter's number, if its heading has one.
-    pub number: Option<u32>,
-    /// The lines between its marker and its end, from 0.
+    /// The lines between its marker and its end.
     pub body: Range<usize>,
 }
 
-impl Block {
-    /// Something that is wrong with it.
-    pub fn problem(&self, what: &str) -> Problem {
-        // body.start is the line after the marker, counted from 0: as a number from 1 it is the marker's.
-        Problem {
-            line: self.body.start,
-            chapter: self.chapter.clone(),
-            what: what.to_string(),
-            grave: false,
-        }
-    }
-}
-
-/// What is to stand in a block.
+/// What is to stand in a generated block.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// The difference that a step makes, or some hunks of it, from 1.
@@ -148,10 +208,13 @@ fn numbers(list: &str) -> anyhow::Result<Vec<usize>> {
     let mut numbers = Vec::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) else {
-            bail!("{list:?} is not a list of hunks such as 1-3,5");
-        };
-        ensure!(1 <= first && first <= last, "{list:?} is not a list of hunks such as 1-3,5");
+        let range = first
+            .parse()
+            .ok()
+            .zip(last.parse().ok())
+            .filter(|(first, last)| 1 <= *first && first <= last);
+        let (first, last): (usize, usize) =
+            range.with_context(|| format!("{list:?} is not a list of hunks such as 1-3,5"))?;
         numbers.extend(first..=last);
     }
     Ok(numbers)
@@ -160,124 +223,277 @@ fn numbers(list: &str) -> anyhow::Result<Vec<usize>> {
 impl Document {
     /// Takes a guide apart. What is wrong with its markers goes to `problems`.
     pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Document {
-        let lines: Vec<String> = text.lines().map(str::to_string).collect();
-        let mut document =
-            Document { fenced: Vec::new(), headings: Vec::new(), blocks: Vec::new(), lines };
-        // A fence, and whether it is in a block: (backticks, line).
-        let mut fence: Option<(usize, usize)> = None;
-        let mut open: Option<Block> = None;
-        for (at, line) in document.lines.iter().enumerate() {
-            let chapter = document.headings.iter().rev().find(|heading| heading.level == 2);
-            let (chapter, number) =
-                chapter.map_or_else(Default::default, |it| (it.text.clone(), number(&it.text)));
-            let mut wrong = |what: String| {
-                problems.push(Problem {
-                    line: at + 1,
-                    chapter: chapter.clone(),
-                    what,
-                    grave: false,
-                });
-            };
-            let marker =
-                line.strip_prefix("<!-- ").and_then(|rest| rest.trim_end().strip_suffix(" -->"));
-            // In a session or a quote there may be anything, but not the end.
-            if let (Some("end"), Some(block)) = (marker, open.as_mut()) {
-                if fence.is_some() {
-                    wrong(format!(
-                        "a fence (```) of `{}` is not closed before its end",
-                        block.name
-                    ));
-                    fence = None;
-                }
-                document.fenced.push(false);
-                block.body.end = at;
-                document.blocks.extend(open.take());
-                continue;
-            }
-            let ticks = line.trim_start().bytes().take_while(|byte| *byte == b'`').count();
-            document.fenced.push(fence.is_some() || ticks >= 3);
-            match fence {
-                Some((opening, _)) => {
-                    if ticks >= opening && line.trim_start().len() == ticks {
-                        fence = None;
-                    }
-                    continue;
-                }
-                None if ticks >= 3 => {
-                    let language = line.trim_start()[ticks..].trim();
-                    if open.is_none() && ["console", "diff", "rust"].contains(&language) {
-                        wrong(format!(
-                            "a ```{language} block outside a marker: nobody would notice when it becomes stale. \
-                             Generate it (<!-- {} NN -->, at the left margin), or call it ```sh or ```text",
-                            if language == "rust" {
-                                "code"
-                            } else if language == "diff" {
-                                "diff"
-                            } else {
-                                "session"
-                            }
-                        ));
-                    }
-                    fence = Some((ticks, at));
-                    continue;
-                }
-                None => {}
-            }
-            let hashes = line.bytes().take_while(|byte| *byte == b'#').count();
-            if open.is_none() && (1..=6).contains(&hashes) && line[hashes..].starts_with(' ') {
-                let text = line[hashes..].trim().to_string();
-                document.headings.push(Heading { line: at, level: hashes, text });
-            }
-            let Some(words) = marker else { continue };
-            match (words, Kind::parse(words), &open) {
-                ("end", ..) => wrong("an `end` without a beginning".into()),
-                (_, Ok(None), _) => {} // somebody's comment
-                (_, _, Some(block)) => wrong(format!(
-                    "`{words}` begins inside `{}` (line {}): close that with <!-- end --> first",
-                    block.name, block.body.start
-                )),
-                (_, Err(err), _) => wrong(format!("`{words}`: {err}")),
-                (_, Ok(Some(kind)), None) => {
-                    let name = words.to_string();
-                    open = Some(Block { kind, name, chapter, number, body: at + 1..at + 1 });
-                }
-            }
+        let mut reader = Reader::new(text);
+        let events = Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
+        for (event, range) in TextMergeWithOffset::new(events.into_offset_iter()) {
+            reader.take(event, range);
         }
-        if let Some(block) = &open {
-            let what = format!("`{}` has no end: write <!-- end --> after it", block.name);
-            problems.push(block.problem(&what));
-        } else if let Some((_, at)) = fence {
-            let what = "this fence (```) is never closed".to_string();
-            problems.push(Problem { line: at + 1, chapter: String::new(), what, grave: false });
-        }
-        document
+        reader.finish(problems)
     }
 
-    /// The chapters: their headings, and the numbers of their lines, from 0.
-    pub fn chapters(&self) -> impl Iterator<Item = (&Heading, Range<usize>)> {
-        let heads: Vec<&Heading> =
-            self.headings.iter().filter(|heading| heading.level == 2).collect();
-        let ends: Vec<usize> =
-            heads.iter().skip(1).map(|heading| heading.line).chain([self.lines.len()]).collect();
-        heads.into_iter().zip(ends).map(|(heading, end)| (heading, heading.line + 1..end))
+    /// Its generated blocks.
+    pub fn blocks(&self) -> impl Iterator<Item = (&Chapter, &Block)> {
+        self.chapters.iter().flat_map(|chapter| chapter.blocks().map(move |block| (chapter, block)))
     }
 
-    /// The lines that are prose, with their numbers from 0: what stands in no code block.
-    pub fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.lines.iter().enumerate().filter(|(at, _)| !self.fenced[*at]);
-        lines.map(|(at, line)| (at, line.as_str()))
-    }
-
-    /// The heading of the chapter that a line is in.
-    pub fn chapter(&self, at: usize) -> String {
-        let heads = self.headings.iter().rev();
-        let mut heads = heads.filter(|heading| heading.level == 2 && heading.line <= at);
-        heads.next().map_or_else(String::new, |heading| heading.text.clone())
+    /// Something that is wrong on a line.
+    pub fn problem(&self, line: usize, what: String) -> Problem {
+        let here =
+            |chapter: &&Chapter| chapter.parts.first().is_some_and(|part| part.lines.start <= line);
+        let chapter = self.chapters.iter().rev().find(here).map_or("", |chapter| &chapter.title);
+        Problem { line: line + 1, chapter: chapter.to_string(), what, grave: false }
     }
 }
 
-/// The first number in a heading.
-fn number(heading: &str) -> Option<u32> {
-    let digits = heading.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty());
-    digits.and_then(|digits| digits.parse().ok())
+/// What reads a guide.
+struct Reader<'a> {
+    text: &'a str,
+    document: Document,
+    /// Where the lines begin.
+    starts: Vec<usize>,
+    /// How deep we are in what can be nested: only at the top there are parts of a chapter.
+    depth: usize,
+    section: String,
+    details: Option<String>,
+    /// The generated block that we are in.
+    open: Option<(Block, usize)>,
+    /// The heading that we are in: its shown text so far.
+    heading: Option<String>,
+    in_code: bool,
+    anchors: BTreeMap<String, usize>,
+    wrong: Vec<(usize, String)>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Reader<'a> {
+        let starts =
+            [0].into_iter().chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let document = Document {
+            lines: text.lines().map(str::to_string).collect(),
+            chapters: vec![Chapter::default()],
+            headings: Vec::new(),
+            links: Vec::new(),
+            ids: Vec::new(),
+            words: Vec::new(),
+        };
+        let (section, details, open, heading, wrong) = Default::default();
+        let anchors = BTreeMap::new();
+        Reader {
+            text,
+            document,
+            starts,
+            depth: 0,
+            section,
+            details,
+            open,
+            heading,
+            in_code: false,
+            anchors,
+            wrong,
+        }
+    }
+
+    /// The line that a place is on.
+    fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at) - 1
+    }
+
+    fn take(&mut self, event: Event, range: Range<usize>) {
+        let line = self.line(range.start);
+        match &event {
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                self.document.links.push((line, dest_url.to_string()));
+            }
+            Event::Start(Tag::Heading { .. }) => self.heading = Some(String::new()),
+            Event::Start(Tag::CodeBlock(_)) => self.in_code = true,
+            Event::End(TagEnd::CodeBlock) => self.in_code = false,
+            Event::Text(text) | Event::Code(text) => {
+                if let Some(heading) = &mut self.heading {
+                    *heading += text;
+                }
+                let text = text.to_string();
+                let words = if matches!(event, Event::Code(_)) {
+                    Words::Code(text)
+                } else {
+                    Words::Text(text)
+                };
+                if !self.in_code {
+                    self.document.words.push((line, words));
+                }
+            }
+            Event::Html(html) | Event::InlineHtml(html) => self.html(line, html),
+            _ => {}
+        }
+        match event {
+            Event::Start(tag) => {
+                if self.depth == 0 {
+                    self.part(tag, range);
+                }
+                self.depth += 1;
+            }
+            Event::End(tag) => {
+                self.depth -= 1;
+                if let TagEnd::Heading(level) = tag {
+                    self.end_of_heading(line, level as usize);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Links and places in HTML.
+    fn html(&mut self, line: usize, html: &str) {
+        for found in regex!(r#"(href|src|id|name)="([^"]+)""#).captures_iter(html) {
+            match &found[1] {
+                "href" | "src" => self.document.links.push((line, found[2].to_string())),
+                _ => self.document.ids.push(found[2].to_string()),
+            }
+        }
+    }
+
+    /// Something at the top begins: a part of the chapter, or of the generated block that is open.
+    fn part(&mut self, tag: Tag, range: Range<usize>) {
+        let source = &self.text[range.clone()];
+        let lines =
+            self.line(range.start)..self.line(range.start + source.trim_end().len().max(1) - 1) + 1;
+        let kind = match tag {
+            Tag::HtmlBlock => return self.html_block(source, lines),
+            Tag::Heading { level, .. } if level as usize == 2 && self.open.is_none() => {
+                self.document.chapters.push(Chapter::default());
+                self.section.clear();
+                PartKind::Heading
+            }
+            Tag::Heading { .. } => PartKind::Heading,
+            Tag::CodeBlock(CodeBlockKind::Fenced(language)) => {
+                self.check_fence(&language, source, &lines);
+                PartKind::Code(language.to_string())
+            }
+            _ => PartKind::Prose,
+        };
+        self.push(kind, lines);
+    }
+
+    fn push(&mut self, kind: PartKind, lines: Range<usize>) {
+        if self.open.is_some() {
+            return;
+        }
+        let (section, details) = (self.section.clone(), self.details.clone());
+        if let Some(chapter) = self.document.chapters.last_mut() {
+            chapter.parts.push(Part { kind, section, details, lines });
+        }
+    }
+
+    fn end_of_heading(&mut self, line: usize, level: usize) {
+        let text = self.heading.take().unwrap_or_default();
+        if self.open.is_some() {
+            return;
+        }
+        let kept =
+            text.to_lowercase().chars().map(|c| if c == ' ' { '-' } else { c }).collect::<String>();
+        let kept: String =
+            kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect();
+        let times = self.anchors.entry(kept.clone()).or_default();
+        let anchor = if *times == 0 { kept } else { format!("{kept}-{times}") };
+        *times += 1;
+        match level {
+            2 => {
+                if let Some(chapter) = self.document.chapters.last_mut() {
+                    // As it is written, backticks and all.
+                    chapter.title =
+                        self.document.lines[line].trim_start_matches('#').trim().to_string();
+                    chapter.anchor.clone_from(&anchor);
+                }
+            }
+            3.. => self.section.clone_from(&text),
+            _ => {}
+        }
+        self.document.headings.push(Heading { line, text, anchor });
+    }
+
+    fn check_fence(&mut self, language: &str, source: &str, lines: &Range<usize>) {
+        let last = source.trim_end().rsplit('\n').next().unwrap_or_default().trim();
+        let fence = source.trim_start().chars().next().unwrap_or('`');
+        let closed = lines.len() > 1 && last.len() >= 3 && last.chars().all(|c| c == fence);
+        match &self.open {
+            Some((block, _)) if source.contains("\n<!-- end -->\n") => {
+                let what =
+                    format!("a fence (```) of `{}` is not closed before its end", block.name);
+                self.wrong.push((lines.start, what));
+            }
+            _ if !closed => {
+                self.wrong.push((lines.start, "this fence (```) is never closed".into()))
+            }
+            None if ["console", "diff", "rust"].contains(&language) => {
+                let marker = match language {
+                    "rust" => "code",
+                    "diff" => "diff",
+                    _ => "session",
+                };
+                self.wrong.push((
+                    lines.start,
+                    format!(
+                        "a ```{language} block outside a marker: nobody would notice when it becomes stale. Generate \
+                         it (<!-- {marker} NN -->, at the left margin), or call it ```sh or ```text"
+                    ),
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// A marker, the end of a block, the beginning or the end of details, or somebody's own.
+    fn html_block(&mut self, source: &str, lines: Range<usize>) {
+        let marker =
+            source.strip_prefix("<!-- ").and_then(|rest| rest.trim_end().strip_suffix(" -->"));
+        if let Some(words) = marker {
+            return self.marker(words, lines);
+        }
+        if source.starts_with("<details") {
+            let summary = regex!("<summary>(.*)</summary>").captures(source);
+            self.details = Some(summary.map_or(String::new(), |found| found[1].to_string()));
+        }
+        self.push(PartKind::Html, lines);
+        if source.contains("</details>") {
+            self.details = None;
+        }
+    }
+
+    fn marker(&mut self, words: &str, lines: Range<usize>) {
+        let line = lines.start;
+        match (words, Kind::parse(words), self.open.take()) {
+            ("end", _, Some((mut block, start))) => {
+                block.body.end = line;
+                self.push(PartKind::Generated(block), start..line + 1);
+            }
+            ("end", _, None) => self.wrong.push((line, "an `end` without a beginning".into())),
+            (_, Ok(None), open) => {
+                self.open = open;
+                self.push(PartKind::Html, lines); // somebody's comment
+            }
+            (_, _, Some((block, start))) => {
+                let what = format!(
+                    "`{words}` begins inside `{}` (line {}): close that with <!-- end --> first",
+                    block.name, block.body.start
+                );
+                self.wrong.push((line, what));
+                self.open = Some((block, start));
+            }
+            (_, Err(err), None) => self.wrong.push((line, format!("`{words}`: {err}"))),
+            (_, Ok(Some(kind)), None) => {
+                let block = Block { kind, name: words.to_string(), body: line + 1..line + 1 };
+                self.open = Some((block, line));
+            }
+        }
+    }
+
+    fn finish(mut self, problems: &mut Vec<Problem>) -> Document {
+        if let Some((block, line)) = &self.open {
+            self.wrong
+                .push((*line, format!("`{}` has no end: write <!-- end --> after it", block.name)));
+        }
+        self.wrong.sort();
+        problems
+            .extend(self.wrong.into_iter().map(|(line, what)| self.document.problem(line, what)));
+        self.document
+    }
 }

@@ -48,8 +48,10 @@ use anyhow::Context;
 use anyhow::anyhow;
 use anyhow::ensure;
 use steps::Steps;
+use tempfile::NamedTempFile;
 
 use document::Block;
+use document::Chapter;
 use document::Document;
 use document::Kind;
 use session::Stage;
@@ -134,31 +136,32 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         return Ok(report); // where a block ends is not certain: nothing is to be written
     }
     let mut lines: Vec<String> = document.lines.clone();
-    let wanted = |block: &&Block| {
-        task.chapter.is_none_or(|number| block.number == Some(number))
+    let wanted = |(chapter, block): &(&Chapter, &Block)| {
+        task.chapter.is_none_or(|number| chapter.number() == Some(number))
             && task.block.as_ref().is_none_or(|words| block.name.contains(words))
     };
-    let blocks: Vec<&Block> = document.blocks.iter().filter(wanted).collect();
+    let blocks: Vec<(&Chapter, &Block)> = document.blocks().filter(wanted).collect();
     report.blocks = blocks.len();
     ensure!(task.block.is_none() || !blocks.is_empty(), "no block's marker has these words");
-    let texts = all(&blocks, |block| generate(task, &document, block));
+    let texts = all(&blocks, |(_, block)| generate(task, &document, block));
     // From the end, so that the places of the others stay what they are.
-    for (block, text) in blocks.iter().zip(texts).rev() {
+    for ((chapter, block), text) in blocks.iter().zip(texts).rev() {
         let old = &document.lines[block.body.clone()];
+        let problem = |what| document.problem(block.body.start - 1, what);
         match text {
             Ok(Text::Lines(new)) if new == old => {}
             Ok(Text::Lines(new)) if task.check => {
-                report.problems.push(block.problem(&stale(block, old, &new)));
+                report.problems.push(problem(stale(block, old, &new)?))
             }
             Ok(Text::Lines(new)) => {
-                report.written.push(format!("{} ({})", block.name, block.chapter));
+                report.written.push(format!("{} ({})", block.name, chapter.title));
                 lines.splice(block.body.clone(), new);
             }
             Ok(Text::Keep { why, grave }) => {
                 let what = format!("`{}` is left as it is: {why}", block.name);
-                report.skipped.push(Problem { grave, ..block.problem(&what) });
+                report.skipped.push(Problem { grave, ..problem(what) });
             }
-            Err(err) => report.problems.push(block.problem(&format!("`{}`: {err:#}", block.name))),
+            Err(err) => report.problems.push(problem(format!("`{}`: {err:#}", block.name))),
         }
     }
     report.problems.reverse();
@@ -189,9 +192,9 @@ pub fn solution(steps: &Steps, exercise: &str) -> anyhow::Result<PathBuf> {
 const WORKERS: usize = 3;
 
 /// Generates blocks, and returns their texts in the same order.
-fn all(
-    blocks: &[&Block],
-    generate: impl Fn(&Block) -> anyhow::Result<Text> + Sync,
+fn all<B: Sync>(
+    blocks: &[B],
+    generate: impl Fn(&B) -> anyhow::Result<Text> + Sync,
 ) -> Vec<anyhow::Result<Text>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -227,16 +230,19 @@ fn generate(task: &Task, document: &Document, block: &Block) -> anyhow::Result<T
 }
 
 /// Tells what is stale, and what to do about it.
-fn stale(block: &Block, old: &[String], new: &[String]) -> String {
-    let join = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let (old, new) = (join(old), join(new));
-    let diff = similar::TextDiff::from_lines(&old, &new);
-    let shown = diff.unified_diff().context_radius(2).header("in the guide", "now").to_string();
-    format!(
-        "`{}` is not what it should be now. Run `cargo workshop guide`, look at what that changes (git diff), \
-         and mend the text around it.\n{shown}",
+fn stale(block: &Block, old: &[String], new: &[String]) -> anyhow::Result<String> {
+    let file = |lines: &[String]| -> anyhow::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new()?;
+        lines.iter().try_for_each(|line| writeln!(file, "{line}"))?;
+        Ok(file)
+    };
+    let hunks = steps::hunks(file(old)?.path(), file(new)?.path())?;
+    let shown = hunks.concat().join("\n");
+    Ok(format!(
+        "`{}` is not what it should be now. Run `cargo workshop guide`, look at what that changes (git diff), and mend \
+         the text around it.\n--- in the guide\n+++ now\n{shown}",
         block.name
-    )
+    ))
 }
 
 /// Puts the whole guide in its place at once: whoever stops this in the middle has the old one.
@@ -244,7 +250,7 @@ fn write(path: &Path, lines: &[String]) -> anyhow::Result<()> {
     let place = path.parent().context("the guide has no folder")?;
     let failed = || format!("cannot write {}", path.display());
     let mode = fs::metadata(path).with_context(failed)?.permissions();
-    let mut new = tempfile::NamedTempFile::new_in(place).with_context(failed)?;
+    let mut new = NamedTempFile::new_in(place).with_context(failed)?;
     for line in lines {
         writeln!(new, "{line}").with_context(failed)?;
     }

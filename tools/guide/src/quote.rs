@@ -9,6 +9,7 @@ use steps::Steps;
 use steps::git;
 
 use crate::document::Document;
+use crate::document::PartKind;
 
 /// `lines` as a fenced block, with a fence that none of them closes.
 pub fn fence(language: &str, lines: &[String]) -> Vec<String> {
@@ -161,18 +162,19 @@ pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
         format!("| chapter | {CLASS} minutes | half a day | alone |"),
         "|---|--:|--:|--:|".to_string(),
     ];
-    let anchors = crate::check::anchors(document);
     let mut sums = [0; 3];
-    for (heading, range) in document.chapters() {
+    for chapter in &document.chapters {
         let mut found = Vec::new();
-        for at in range.filter(|at| !document.fenced[*at]) {
-            let minutes = minutes(&document.lines[at])
-                .with_context(|| format!("chapter \"{}\"", heading.text))?;
-            found.extend(minutes);
+        for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
+            for line in &document.lines[part.lines.clone()] {
+                found.extend(
+                    minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?,
+                );
+            }
         }
-        ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", heading.text);
+        ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", chapter.title);
         let Some(minutes) = found.first() else { continue };
-        let mut row = format!("| [{}](#{})", heading.text, anchors[&heading.line]);
+        let mut row = format!("| [{}](#{})", chapter.title, chapter.anchor);
         for (sum, minutes) in sums.iter_mut().zip(minutes) {
             *sum += minutes.unwrap_or_default();
             row += &minutes.map_or_else(|| " | –".to_string(), |minutes| format!(" | {minutes}"));

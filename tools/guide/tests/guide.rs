@@ -12,6 +12,9 @@ use classroom::trial;
 use classroom::trials;
 use guide::Report;
 use guide::Task;
+use guide::document::Document;
+use guide::document::Part;
+use guide::document::PartKind;
 use steps::Steps;
 use tempfile::TempDir;
 
@@ -21,6 +24,7 @@ const TWO: &str = "//! Step 02: two things.\n\nfn main() {\n    run();\n}\n\n///
 fn main() -> ExitCode {
     trial::run(trials![
         what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line,
+        the_document_has_chapters_sections_and_details,
         a_block_can_be_asked_for_alone,
         what_a_broken_marker_may_swallow_is_not_written,
         a_changed_step_is_noticed_and_mended,
@@ -123,11 +127,51 @@ fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() -> Result<()>
             "```console\n$ ls\n```\n",
             "line 3, chapter \"1. One\": a ```console block outside a marker",
         ),
-        ("```sh\nls\n", "line 3: this fence (```) is never closed"),
+        ("```sh\nls\n", "this fence (```) is never closed"),
     ] {
         assert_wrong(&format!("{chapter}{text}"), &[expected]);
     }
     assert_wrong(&format!("{chapter}<!-- a comment -->\n```sh\n# <!-- end -->\n```\n"), &[]);
+    Ok(())
+}
+
+/// What the book is made of.
+fn the_document_has_chapters_sections_and_details() -> Result<()> {
+    let text = "# G\nprose\n\n## 1. `One`\n\n*5 minutes*\n\n### Run it\n<!-- session 01 -->\n```console\n$ ls\n## no heading\n```\n\
+                <!-- end -->\n\n```sh\ntyped\n```\n<details>\n<summary>Notes</summary>\n\n- ask\n\n</details>\n\n## Two\n";
+    let mut problems = Vec::new();
+    let document = Document::parse(text, &mut problems);
+    assert_eq!(problems, []);
+    let titles: Vec<_> =
+        document.chapters.iter().map(|chapter| (&*chapter.title, &*chapter.anchor)).collect();
+    assert_eq!(titles, [("", ""), ("1. `One`", "1-one"), ("Two", "two")]);
+    let part = |part: &Part| {
+        let kind = match &part.kind {
+            PartKind::Heading => "heading",
+            PartKind::Prose => "prose",
+            PartKind::Code(language) => language,
+            PartKind::Generated(block) => &block.name,
+            PartKind::Html => "html",
+        };
+        format!(
+            "{kind} {:?} {} {}",
+            part.lines,
+            part.section,
+            part.details.as_deref().unwrap_or("-")
+        )
+    };
+    let parts: Vec<_> = document.chapters[1].parts.iter().map(part).collect();
+    let expected = [
+        "heading 3..4  -",
+        "prose 5..6  -",
+        "heading 7..8  -",
+        "session 01 8..14 Run it -",
+        "sh 15..18 Run it -",
+        "html 18..20 Run it Notes",
+        "prose 21..22 Run it Notes",
+        "html 23..24 Run it Notes",
+    ];
+    assert_eq!(parts, expected);
     Ok(())
 }
 

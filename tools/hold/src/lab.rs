@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use steps::{Step, Steps, repository};
 
-use crate::{Failure, Outcome, Result, hold, not_applicable};
+use crate::{Failure, Outcome, Result, hold, not_applicable, only_root};
 
 /// What starts containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -364,6 +364,7 @@ impl Lab {
 
     /// Gives the host device nodes of its own: those that it shares with the machine must not suffer.
     pub fn own_devices(&self) -> Outcome {
+        only_root("only root can make device nodes")?;
         self.set_up(
             "set -e; mkdir /devices; cp -a /dev/null /dev/zero /dev/full /dev/random \
             /dev/urandom /dev/tty /devices; mkdir /devices/pts /devices/shm; \

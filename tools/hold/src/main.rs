@@ -48,7 +48,7 @@ fn run(cli: &Cli) -> classroom::Result<ExitCode> {
         }
     }
     if !is_root() && (cli.soak.is_some() || runners.iter().any(Runner::needs_root)) {
-        if let Err(why) = become_root(&hold::lab::prepare()?) {
+        if let Err(why) = become_root(&hold::lab::prepare()?, std::env::args_os().skip(1)) {
             eprintln!("Skipped is what needs root, and {why}");
             runners.retain(|runner| !runner.needs_root());
         }

@@ -213,7 +213,6 @@ fn background(lab: &Lab) -> Outcome {
 }
 
 fn dev_chmod(lab: &Lab) -> Outcome {
-    only_root("only root can make device nodes")?;
     lab.own_devices()?;
     lab.run("chmod 600 /dev/null; chown 0:0 /dev/null; touch -d 2001-01-01 /dev/zero; exit 0")?;
     let now = lab.host.run("stat -c %a /dev/null; stat -c %y /dev/zero")?.stdout;

@@ -144,7 +144,9 @@ fn ctrl_z(lab: &Lab) -> Outcome {
     shell.wait_for("ready\r\n")?;
     shell.send("\x1a")?;
     shell.wait_for("Stopped")?;
+    shell.wait_for("# ")?;
     shell.send("fg\n")?;
+    shell.wait_for("fg\r\n")?;
     // What is typed from now on is for the runner: the shell names it, and does not read any more.
     shell.wait_for("start\r\n")?;
     shell.send("a line\n")?;
