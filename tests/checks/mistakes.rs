@@ -30,6 +30,8 @@ struct Mistake {
     edits: Vec<(String, String)>,
     /// The check that has to stop it; or two, where it is up to chance which one comes first.
     checks: Vec<&'static str>,
+    /// The check whose hints and pages are shown.
+    about: Option<&'static str>,
     /// What the cause has to mention.
     causes: Vec<&'static str>,
 }
@@ -49,10 +51,15 @@ fn parse(text: &'static str) -> Option<Mistake> {
     let (name, rest) = head.strip_prefix('[')?.split_once("] step ")?;
     let (step, checks) = rest.split_once(", check ")?;
     let (step, checks) = (step.parse().ok()?, checks.split(" or ").collect());
-    let mut mistake = Mistake { name, step, edits: Vec::new(), checks, causes: Vec::new() };
+    let (edits, causes) = Default::default();
+    let mut mistake = Mistake { name, step, edits, checks, about: None, causes };
     // The lines of an edit, before and after.
     let (mut from, mut to): (Vec<&str>, Vec<&str>) = Default::default();
     for line in body.lines().chain(["~"]) {
+        if let Some(about) = line.strip_prefix("about: ") {
+            mistake.about = Some(about);
+            continue;
+        }
         let begins = line == "~" || line.starts_with('-') && !to.is_empty();
         if begins && !from.is_empty() {
             mistake.edits.push((from.join("\n"), to.join("\n")));
@@ -96,19 +103,26 @@ impl Mistake {
                 Verdict::NeedsRoot(failure) => return Err(Error::NeedsRoot(failure.got)),
                 Verdict::Impossible(why) => return Err(Error::Missing(why)),
             };
-            let (got, cause) = (failure.got, failure.cause.text);
+            let about = failure.about(check, self.step);
+            let (got, cause) = (failure.got, failure.cause);
             let report = format!(
-                "{} (step {}): {}\n    got: {got}\n    cause: {cause}",
-                self.name, self.step, check.name
+                "{} (step {}): {} (about: {})\n    got: {got}\n    cause: {}",
+                self.name, self.step, check.name, about.name, cause.text
             );
             if trial::is_asked("--nocapture") {
                 println!("{report}\n");
             }
+            if !cause.rivals.is_empty() {
+                let rivals = cause.rivals.join("\n    or: ");
+                return Err(Error::Failed(format!("{report}\n    or: {rivals}")));
+            }
             let named = self.checks.contains(&check.name)
-                && self.causes.iter().all(|part| cause.contains(part));
-            let (checks, causes) = (&self.checks, &self.causes);
-            let wrong =
-                || Error::Failed(format!("{report}\n    instead of: {checks:?}, {causes:?}"));
+                && self.about.is_none_or(|name| name == about.name)
+                && self.causes.iter().all(|part| cause.text.contains(part));
+            let (checks, about, causes) = (&self.checks, &self.about, &self.causes);
+            let wrong = || {
+                Error::Failed(format!("{report}\n    instead of: {checks:?}, {about:?}, {causes:?}"))
+            };
             return named.then_some(()).ok_or_else(wrong);
         }
         Err(Error::Failed("no check fails".into()))

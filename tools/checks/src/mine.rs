@@ -41,7 +41,7 @@ fn look(step: Step, program: &Path) -> Result<()> {
 }
 
 fn report(check: &Check, failure: &Failure) -> String {
-    let parts = failure.parts(check);
+    let parts = failure.parts(check, check.from);
     let parts: String = parts.iter().map(|(word, text)| format!("{word:>10}  {text}\n")).collect();
     format!("step {}, {}:\n{parts}", check.from, check.title)
 }

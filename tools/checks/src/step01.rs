@@ -108,7 +108,7 @@ fn runs(lab: &Lab) -> Result<()> {
              it"
             .into()
         } else {
-            lab.why_not_run(&done)
+            done.why_not_run()
         };
         return Err(done.wrong("\"hello\", exit status 0", done.summary(), cause));
     }
@@ -117,7 +117,7 @@ fn runs(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     let lost = "stderr of the command is lost: do not redirect it; spawn() inherits it";
-    let cause = lab.why(&done).unwrap_or_else(|| lost.into());
+    let cause = done.why().unwrap_or_else(|| lost.into());
     Err(done.wrong("on stderr, cat's complaint about /no-such-file", done.summary(), cause))
 }
 
@@ -138,7 +138,7 @@ fn arguments(lab: &Lab) -> Result<()> {
         } else if lab.run(&["echo", "a  b"])?.stdout == "a b\n" {
             JOINED.into()
         } else {
-            lab.why_not_run(&done)
+            done.why_not_run()
         }
     } else if text.contains("|a|b|") {
         JOINED.into()
@@ -171,7 +171,7 @@ fn stdin(lab: &Lab) -> Result<()> {
          spawn() inherits it"
             .into()
     } else {
-        lab.why_not_run(&done)
+        done.why_not_run()
     };
     Err(done.wrong("what comes from stdin, here \"hello\", comes out again", done.summary(), cause))
 }
@@ -188,7 +188,7 @@ fn waits(lab: &Lab) -> Result<()> {
         ));
     }
     if done.status != Some(0) || done.stderr.contains("nothing is here yet") {
-        return Err(done.wrong("exit status 0", done.summary(), lab.why_not_run(&done)));
+        return Err(done.wrong("exit status 0", done.summary(), done.why_not_run()));
     }
     Ok(())
 }
@@ -205,7 +205,7 @@ fn status(lab: &Lab) -> Result<()> {
                  number that ExitStatus::code() gives, also through both halves once there are two"
                     .into()
             }
-            _ if lab.why(&done).is_some() => lab.why_not_run(&done),
+            _ if done.why().is_some() => done.why_not_run(),
             Some(1 | 125) => "a command that fails is no error of yours: do not make an Err of it, but return its \
                 number (ExitStatus::code())"
                 .into(),
@@ -285,7 +285,7 @@ fn terminal(lab: &Lab) -> Result<()> {
         "one of stdin, stdout and stderr is not the terminal any more: do not put pipes in between"
             .into()
     } else {
-        lab.why_not_run(&done)
+        done.why_not_run()
     };
     let expected = "stdin, stdout and stderr of the command are the terminal";
     Err(done.wrong(expected, shortened(done.stdout.trim()), cause))

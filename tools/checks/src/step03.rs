@@ -42,7 +42,7 @@ fn named(lab: &Lab) -> Result<()> {
             sethostname(2) with \"container\" in `child`, before the command is started"
                 .into()
         }
-        "" => lab.why_not_run(&done),
+        "" => done.why_not_run(),
         _ => "sethostname(2) was called with another name".into(),
     };
     Err(done.wrong("\"container\"", done.summary(), cause))
@@ -63,7 +63,7 @@ fn reexec(lab: &Lab) -> Result<()> {
          name. It is always /proc/self/exe"
             .into()
     } else {
-        lab.why_not_run(&done)
+        done.why_not_run()
     };
     Err(done.wrong("\"container\"", done.summary(), cause))
 }

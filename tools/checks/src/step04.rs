@@ -257,7 +257,7 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
 }
 
 /// Runs a script inside, on a terminal, and types Ctrl-C as soon as it is ready.
-fn on_ctrl_c(lab: &Lab, inner: &str) -> Result<Done> {
+fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
     // exec: script(1) starts a shell, and that one is not to answer Ctrl-C for us.
     let line = format!("exec {} run sh -c '{inner}'", lab.program());
     let shown =

@@ -5,10 +5,10 @@ use nix::sys::signal::Signal;
 
 use crate::Check;
 use crate::Result;
+use crate::causes::PROC_ON_HOST;
+use crate::causes::SHARED;
 use crate::lab::Lab;
-use crate::lab::PROC_ON_HOST;
 use crate::step05::need_root;
-use crate::step07::SHARED;
 
 pub const CHECKS: &[Check] = &[
     check! { 6, proc, "has a /proc that shows its own processes, and only them",

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::Check;
 use crate::Result;
+use crate::causes::SHARED;
 use crate::lab::Lab;
 use crate::lab::NULL;
 use crate::lab::points;
@@ -60,9 +61,6 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-pub const SHARED: &str = "the command has a mount namespace of its own, but its mounts are still shared with the \
-    host's: what is mounted in one appears in the other. Make them private right after unshare(CLONE_NEWNS): mount(2) \
-    on \"/\" with MS_REC | MS_PRIVATE";
 pub const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new \
     one (or on put_old). Take it off with umount2(…, MNT_DETACH)";
 const CHROOT: &str = "the root was changed with chroot(2), which only moves the starting point of path names: root \

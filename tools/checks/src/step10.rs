@@ -125,18 +125,6 @@ impl Cgroup {
     }
 }
 
-/// Remembers the cgroups that a process is in and the host is not, so that they are removed in the end.
-pub fn remember_all(lab: &Lab, pid: u32) {
-    for controller in ["pids", "memory", "cpu", ""] {
-        let of = |pid| Cgroup::of(lab, pid, controller);
-        if let (Some(cgroup), Some(host)) = (of(pid), of(1)) {
-            if cgroup.path != host.path {
-                lab.remember(cgroup.dir);
-            }
-        }
-    }
-}
-
 /// A path without the cgroup that the classroom host has in the place of the tree's root: what the learner would see.
 fn shown(path: &str) -> String {
     let parts = path.split('/').filter(|part| !part.starts_with("classroom-"));

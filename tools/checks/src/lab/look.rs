@@ -51,6 +51,12 @@ impl Lab {
         self.processes().iter().any(|process| process.args == args && !process.zombie)
     }
 
+    /// Where the stack of a process begins: somewhere else after each execve(2). (proc_pid_stat(5): field 28.)
+    pub(crate) fn stack(&self, pid: u32) -> Option<u64> {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(25)?.parse().ok().filter(|place| *place != 0)
+    }
+
     /// A file of a process, as the host's /proc has it.
     pub fn proc(&self, pid: u32, file: &str) -> PathBuf {
         self.host.path(&format!("/proc/{pid}/{file}"))
@@ -114,7 +120,7 @@ impl Lab {
     }
 
     /// Whether the host has fewer mounts than in the beginning.
-    pub(super) fn has_lost_mounts(&self) -> bool {
+    pub(crate) fn has_lost_mounts(&self) -> bool {
         (1..self.mounts).contains(&self.mounts().len())
     }
 }
