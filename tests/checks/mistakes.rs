@@ -14,6 +14,7 @@ use checks::Verdict;
 use checks::holding_at;
 use classroom::Error;
 use classroom::Result;
+use classroom::root::is_root;
 use classroom::trial;
 use steps::Change;
 use steps::Step;
@@ -30,6 +31,8 @@ struct Mistake {
     edits: Vec<(String, String)>,
     /// The check that has to stop it; or two, where it is up to chance which one comes first.
     checks: Vec<&'static str>,
+    /// Whether only root can see it.
+    root_only: bool,
     /// The check whose hints and pages are shown.
     about: Option<&'static str>,
     /// What the cause has to mention.
@@ -52,10 +55,14 @@ fn parse(text: &'static str) -> Option<Mistake> {
     let (step, checks) = rest.split_once(", check ")?;
     let (step, checks) = (step.parse().ok()?, checks.split(" or ").collect());
     let (edits, causes) = Default::default();
-    let mut mistake = Mistake { name, step, edits, checks, about: None, causes };
+    let mut mistake = Mistake { name, step, edits, checks, root_only: false, about: None, causes };
     // The lines of an edit, before and after.
     let (mut from, mut to): (Vec<&str>, Vec<&str>) = Default::default();
     for line in body.lines().chain(["~"]) {
+        if line == "root only" {
+            mistake.root_only = true;
+            continue;
+        }
         if let Some(about) = line.strip_prefix("about: ") {
             mistake.about = Some(about);
             continue;
@@ -121,9 +128,14 @@ impl Mistake {
                 && self.causes.iter().all(|part| cause.text.contains(part));
             let (checks, about, causes) = (&self.checks, &self.about, &self.causes);
             let wrong = || {
-                Error::Failed(format!("{report}\n    instead of: {checks:?}, {about:?}, {causes:?}"))
+                Error::Failed(format!(
+                    "{report}\n    instead of: {checks:?}, {about:?}, {causes:?}"
+                ))
             };
             return named.then_some(()).ok_or_else(wrong);
+        }
+        if self.root_only && !is_root() {
+            return Err(Error::NeedsRoot("only root can see it".into()));
         }
         Err(Error::Failed("no check fails".into()))
     }

@@ -124,6 +124,13 @@ pub struct Cause {
     pub rivals: Vec<String>,
 }
 
+impl Cause {
+    /// A cause that another check is about.
+    pub fn about(check: &'static str, text: impl Into<String>) -> Cause {
+        Cause { about: Some(check), ..text.into().into() }
+    }
+}
+
 impl<T: Into<String>> From<T> for Cause {
     fn from(text: T) -> Cause {
         let (about, evidence) = (None, Evidence::Observed);

@@ -95,7 +95,17 @@ fn runs(lab: &Lab) -> Result<()> {
         let silent = done.stdout.is_empty()
             && done.status == Some(0)
             && !done.stderr.contains("nothing is here yet");
-        let cause: Cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
+        let cause: Cause = if done.stdout == "echo hello\n" {
+            "the command gets its own name as the first argument: what Command::new has got is not for Command::args as \
+             well (`&args.command[1..]`)"
+                .into()
+        } else if done.stdout == "hello\nhello\n" {
+            Cause::about(
+                "named",
+                "the command is started more than once. There is one place for it: in `run`, as long as there is no \
+                 `child`, and from step 03 on in `child` alone; `run` starts only `child`, and waits for it",
+            )
+        } else if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
             "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your \
              own messages"
                 .into()
@@ -177,16 +187,17 @@ fn stdin(lab: &Lab) -> Result<()> {
 }
 
 fn waits(lab: &Lab) -> Result<()> {
-    let done = lab.start(&["sleep", "0.3"])?.exit()?;
-    if lab.runs(&["sleep", "0.3"]) {
+    let held = lab.hold(&[], "")?;
+    if !lab.lives(held.runner) {
         let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for \
-                     example with Child::wait(), before you return from main";
-        return Err(done.wrong(
+                     example with Child::wait(), before you return from main (and from `run`, which waits for `child`)";
+        return Err(held.wrong(
             "your program ends after the command",
             "it ended, and the command still runs",
             cause,
         ));
     }
+    let done = held.release()?;
     if done.status != Some(0) || done.stderr.contains("nothing is here yet") {
         return Err(done.wrong("exit status 0", done.summary(), done.why_not_run()));
     }
@@ -206,10 +217,13 @@ fn status(lab: &Lab) -> Result<()> {
                     .into()
             }
             _ if done.why().is_some() => done.why_not_run(),
-            Some(1 | 125) => "a command that fails is no error of yours: do not make an Err of it, but return its \
-                number (ExitStatus::code())"
-                .into(),
-            _ => "the number that wait(2) returns is not passed on as it is: ExitStatus::code(), then ExitCode::from"
+            Some(1 | 125) if !excerpt(&done.stderr).is_empty() => {
+                "a command that fails is no error of yours: do not make an Err of it, but return its number \
+                 (ExitStatus::code())"
+                    .into()
+            }
+            _ => "the number that wait(2) returns is not passed on as it is (ExitStatus::success() only says whether it \
+                  is 0): ExitStatus::code(), then ExitCode::from"
                 .into(),
         };
         return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));
@@ -219,9 +233,12 @@ fn status(lab: &Lab) -> Result<()> {
 
 fn signal(lab: &Lab) -> Result<()> {
     let held = lab.hold(&[], "")?;
+    let held_itself = held.command == held.runner;
+    held.running.signalled.set(true);
     lab.host.run(&format!("kill -9 {}", held.command))?;
     let done = held.running.end()?;
-    if done.status == Some(137) {
+    // A program that has become the command, by exec(), leaves it to the shell to say 137.
+    if done.status == Some(137) || done.signal == Some(9) && held_itself {
         return Ok(());
     }
     let cause = "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say \
@@ -240,7 +257,8 @@ fn not_found(lab: &Lab) -> Result<()> {
     ] {
         let done = lab.run(&[command])?;
         let right = done.status == Some(wanted);
-        if right && done.stderr.contains(command) && !done.stderr.contains("panicked") {
+        let said = excerpt(&done.stderr);
+        if right && said.contains(command) && !said.contains("panicked") {
             continue;
         }
         let cause = if right {

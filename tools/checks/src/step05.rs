@@ -149,11 +149,7 @@ fn environment(lab: &Lab) -> Result<()> {
     let line = ["env", "PASSWORD=secret", "TERM=dumb", &lab.program(), "run", "env"];
     let done = lab.start_as(None, &line)?.end()?;
     if done.status != Some(0) {
-        return Err(done.wrong(
-            "the variables of the command",
-            done.summary(),
-            done.why_not_run(),
-        ));
+        return Err(done.wrong("the variables of the command", done.summary(), done.why_not_run()));
     }
     let value = |name: &str| {
         let line = done.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

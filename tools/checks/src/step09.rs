@@ -1,8 +1,8 @@
 //! Step 09: root inside, nobody special outside.
 
 use std::fs;
-use std::process::Command;
 
+use classroom::fence;
 use classroom::output;
 use classroom::root::is_root;
 
@@ -44,15 +44,27 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["/proc/self/setgroups"],
     },
+    check! { 9, closed_home, "enters a root filesystem in a home that is closed to others",
+        read: "user_namespaces(7): \"Capabilities\", path_resolution(7)",
+        hints: [
+            "A home is often closed to others (0700). Root outside may enter it all the same. May root of a user namespace?",
+            "Its power ends at the files of users that are not mapped. But what was entered before stays open: chdir(2) to \
+             the root filesystem before unshare(2), and after that everything relative to \".\".",
+        ],
+        lines: ["unistd::chdir(&args.rootfs)", "mount(Some(\".\")"],
+    },
 ];
 
 const SETGROUPS: &str = "root may write gid_map without it, but an ordinary user may not (EPERM): write \"deny\" to \
-    /proc/self/setgroups before gid_map";
+    /proc/self/setgroups *before* gid_map";
 
 fn without_root(lab: &Lab) -> Result<()> {
-    lab.soil();
+    // Whoever works there owns the root filesystem, too.
+    let owner = if is_root() { "chown -R 1000:1000 rootfs" } else { "true" };
+    lab.host.run(owner)?;
     let line = [&*lab.program(), "run", "sh", "-c", "id -u; id -g; hostname"];
     let done = lab.start_as_learner(&line)?.end()?;
+    lab.soil();
     if done.stdout == "0\n0\ncontainer\n" && done.status == Some(0) {
         return Ok(());
     }
@@ -120,8 +132,8 @@ fn setgroups_on_this_machine(lab: &Lab) -> Result<()> {
     if is_root() {
         return Ok(());
     }
-    let mut run = Command::new("timeout");
-    run.args(["--kill-after=1", "10"]).arg(lab.host.path(&lab.program()));
+    let mut run = fence::on_this_machine();
+    run.args(["timeout", "--kill-after=1", "10"]).arg(lab.host.path(&lab.program()));
     let done = output(run.args(["run", "--rootfs"]).arg(classroom::rootfs()?).arg("true"))?;
     if done.status == 0 {
         return Ok(());
@@ -132,4 +144,30 @@ fn setgroups_on_this_machine(lab: &Lab) -> Result<()> {
         got: excerpt(&done.stderr),
         cause: SETGROUPS.into(),
     }))
+}
+
+/// Started by root, with a root filesystem that lies in somebody else's home. (An ordinary user has no such home: there is
+/// nobody else on the host.)
+fn closed_home(lab: &Lab) -> Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    lab.soil();
+    lab.host.run("mkdir -m 700 /home /home/rootfs; mv rootfs /home; chown 1000:1000 /home")?;
+    let done = lab.run(&["--rootfs", "/home/rootfs", "echo", "it runs"])?;
+    if done.stdout == "it runs\n" {
+        return Ok(());
+    }
+    let said = excerpt(&done.stderr);
+    let cause = if ["EACCES", "Permission denied"].iter().any(|text| said.contains(text)) {
+        "EACCES: root of a user namespace has no power over what belongs to users that are not mapped in it, so that it may not \
+         search their home. Enter the root filesystem before unshare(CLONE_NEWUSER), in `run`, by chdir(2), and use \".\" \
+         from then on"
+            .into()
+    } else {
+        done.why_not_run()
+    };
+    let expected =
+        "started by root, with a root filesystem in the home (0700) of uid 1000: it runs";
+    Err(done.wrong(expected, done.summary(), cause))
 }

@@ -13,7 +13,6 @@ use crate::Result;
 use crate::error::Attempt;
 use crate::fence::LEAF;
 use crate::fence::TREES;
-use crate::fence::Tree;
 use crate::fence::Wall;
 use crate::until;
 
@@ -32,7 +31,7 @@ impl Cgroups {
     /// cpu, or nobody may make a folder in them (in a container they are often read-only).
     pub fn on(host: &Host) -> Result<Cgroups> {
         match &host.fence().wall {
-            Wall::Cgroup(Tree { v2, folders }) => Ok(Cgroups { v2: *v2, folders: folders.clone() }),
+            Wall::Cgroup(tree) => Ok(Cgroups { v2: tree.v2, folders: tree.roots() }),
             Wall::Limits => Err(Error::NeedsRoot("only root can make a cgroup".into())),
             Wall::Missing(why) => Err(why.clone()),
         }

@@ -294,6 +294,11 @@ impl Host {
         self.pid
     }
 
+    /// Whether it is still there.
+    pub fn is_alive(&self) -> bool {
+        self.path("/").exists()
+    }
+
     /// What keeps it from harming the machine.
     pub fn fence(&self) -> &Fence {
         &self.fence
@@ -459,9 +464,8 @@ fn fstab(place: &Path, fence: &Fence) -> String {
     if Path::new("/dev/shm").is_dir() {
         fstab += &format!("shm {root}/dev/shm tmpfs mode=1777,size=16m,nr_inodes=1000 0 0\n");
     }
-    for folder in fence.folders() {
-        let tree = folder.parent().unwrap_or(folder);
-        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(folder), escaped(tree));
+    for (from, to) in fence.mounts() {
+        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(&from), escaped(&to));
     }
     fstab
 }

@@ -26,10 +26,24 @@ pub const ROWS: &[Row] = &[
     seen(
         "named",
         NotRun,
-        |it| shift(it) == Some(Shift::Eaten),
+        |it| shift(it) == Some(Shift::Eaten) && is_told(it),
         "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects before \
          the command (from step 04 on the runner's number, in step 10 the name of the cgroup) has to be handed on by `run`, \
          in the same order",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::Behind),
+        "something stands behind the command: {handed}. From the command on everything belongs to the command: what is for \
+         `child` itself (its options, the runner's number) has to be handed on before it",
+    ),
+    seen(
+        "lookup",
+        NotRun,
+        |it| it.done.status == Some(127) && !is_in_path(it),
+        "/bin is not in PATH: the command was looked for as {tried}. PATH is a list of folders with colons in between, and \
+         has to be set for the process that looks the command up",
     ),
     seen(
         "named",
@@ -42,7 +56,9 @@ pub const ROWS: &[Row] = &[
     said(
         "",
         All,
-        |it| it.done.status == Some(2) && !usage(it).is_empty() && shift(it).is_none() && is_told(it),
+        |it| {
+            it.done.status == Some(2) && !usage(it).is_empty() && shift(it).is_none() && is_told(it)
+        },
         "{usage}",
     ),
     otherwise(
@@ -83,13 +99,16 @@ enum Shift {
     More,
     Less,
     Eaten,
+    Behind,
 }
 
 fn shift(it: &Case) -> Option<Shift> {
-    let asked = &it.done.command;
+    let asked = it.done.words();
     let handed = handed_words(it)?;
     let run = it.trace().last_exec().map(|call| call.words()).filter(|words| !words.is_empty());
-    let behind = handed.iter().position(|word| word == "child").map_or(&handed[..], |at| &handed[at + 1..]);
+    let run = run.or_else(|| announced(&it.done.stderr));
+    let behind =
+        handed.iter().position(|word| word == "child").map_or(&handed[..], |at| &handed[at + 1..]);
     if behind.len() > asked.len() && behind.ends_with(asked) {
         let before = &behind[..behind.len() - asked.len()];
         let own = [it.trace().program(), "run"];
@@ -97,14 +116,40 @@ fn shift(it: &Case) -> Option<Shift> {
             return Some(Shift::More);
         }
     }
-    if !behind.ends_with(asked) && (1..asked.len().max(2)).any(|n| behind.ends_with(asked.get(n..).unwrap_or(&[]))) {
-        return Some(Shift::Less);
+    if !behind.ends_with(asked) {
+        let whole = asked.iter().all(|word| behind.contains(word));
+        return Some(if whole { Shift::Behind } else { Shift::Less });
     }
     let eaten = match run {
         Some(run) => asked.len() > run.len() && asked.ends_with(&run),
         None => it.done.status == Some(2),
     };
     (behind.ends_with(asked) && eaten).then_some(Shift::Eaten)
+}
+
+/// What the second half says that it runs: `Running ["echo", "hello"] as 1`. The first half has said so before.
+fn announced(stderr: &str) -> Option<Vec<String>> {
+    let mut lines = stderr.lines().filter_map(|line| line.strip_prefix("Running [")).skip(1);
+    let (list, _) = lines.next()?.split_once("] as ")?;
+    Some(list.split(", ").map(|word| word.trim_matches('"').to_string()).collect())
+}
+
+/// Whether the command was looked for where programs are.
+fn is_in_path(it: &Case) -> bool {
+    let tried = tried_paths(it);
+    tried.is_empty()
+        || tried.iter().any(|path| path.starts_with("/bin/") || path.starts_with("/usr/bin/"))
+}
+
+fn tried_paths(it: &Case) -> Vec<String> {
+    let failed = it.trace().tries();
+    failed.iter().map(|call| call.arg(0).to_string()).collect()
+}
+
+/// Where the command was looked for.
+pub fn tried(it: &Case) -> String {
+    let paths = tried_paths(it).into_iter().take(2).map(|path| format!("{path:?}"));
+    paths.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the second half is told that it is.
@@ -128,7 +173,10 @@ pub fn panic(it: &Case) -> String {
     let (_, panic) = it.done.stderr.split_once("panicked at ").unwrap_or_default();
     let place = panic.lines().next().unwrap_or_default().trim_end_matches(':');
     let message = panic.lines().nth(1).unwrap_or_default();
-    let cure = if message.contains("OsString") || message.contains("not valid unicode") {
+    let text = ["OsString", "unicode", "\\xFF", "\\xff"];
+    let in_std = place.starts_with("/rustc/");
+    let place = if in_std { "a function of the standard library that you call" } else { place };
+    let cure = if text.iter().any(|sign| message.contains(sign)) {
         "an argument is a row of bytes, and need not be text: std::env::args_os, and OsString"
     } else {
         "unwrap() and expect() make a panic of an error: hand it to main with `?`, and let main print it"
@@ -157,9 +205,9 @@ pub fn usage(it: &Case) -> String {
             "what `run` hands on to `child` is less than `child` takes: its own arguments first, then the whole command",
         ),
     ];
-    let cure = cures.iter().find(|(sign, _)| line.contains(sign)).map_or(
-        "compare the #[arg(…)] attributes with those of the step",
-        |(_, cure)| cure,
-    );
+    let cure = cures
+        .iter()
+        .find(|(sign, _)| line.contains(sign))
+        .map_or("compare the #[arg(…)] attributes with those of the step", |(_, cure)| cure);
     format!("your program does not understand its own command line ({line}): {cure}")
 }

@@ -1,6 +1,7 @@
 //! Root directories and mounts.
 
 use super::Case;
+use super::Evidence;
 use super::Explains::All;
 use super::Explains::Checks;
 use super::Explains::NotRun;
@@ -52,27 +53,40 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && is_private(it) && bind(it).is_some() && called(it, "chroot"),
+        |it| {
+            it.failed("pivot_root", PIVOT)
+                && is_private(it)
+                && bind(it).is_some()
+                && called(it, "chroot")
+        },
         "to pivot_root(2) the new root is the old one, or none: chroot(2) was called before it. It is no help here; chdir(2) \
          to the new root is enough",
     ),
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Below),
+        |it| {
+            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Below)
+        },
         BELOW,
     ),
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Never),
+        |it| {
+            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Never)
+        },
         "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted over \
          \"/\" the way onto it is chdir(\"/..\"); after it was mounted on itself, chdir(2) to it",
     ),
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::TooEarly),
+        |it| {
+            it.failed("pivot_root", PIVOT)
+                && is_private(it)
+                && entered(it) == Some(Entered::TooEarly)
+        },
         "EINVAL: the working directory was entered before the root filesystem was mounted, and so is the folder below the \
          mount, which is no mount point. First mount(2), then chdir(2)",
     ),
@@ -98,16 +112,36 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         NotRun,
-        |it| mount_failed(it, "ENOENT") && target(it, &["proc", "dev"]) && bind(it).is_some() && entered(it) != Some(Entered::Yes),
+        |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_some()
+                && entered(it) != Some(Entered::Yes)
+        },
         "ENOENT: {call} looks in the working directory, and that is not the new root yet. After the root filesystem was \
          mounted over \"/\" the way onto it is chdir(\"/..\") (after it was mounted on itself, chdir(2) to it)",
     ),
     seen(
         "cwd",
         NotRun,
-        |it| mount_failed(it, "ENOENT") && target(it, &["proc", "dev"]) && bind(it).is_none() && called(it, "chroot"),
+        |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_none()
+                && called(it, "chroot")
+        },
         "ENOENT: {call} looks in the working directory, and chroot(2) does not change that: it is still outside. chdir(\"/\") \
          after chroot(2)",
+    ),
+    seen(
+        "proc",
+        NotRun,
+        |it| {
+            let typed = it.call().is_some_and(|call| ["proc", "tmpfs"].contains(&call.arg(2)));
+            mount_failed(it, "ENOENT") && typed && !target(it, &["proc", "dev"])
+        },
+        "ENOENT: there is nothing at {target} that it could be mounted on: {call}. The second argument is the place, seen \
+         from the working directory",
     ),
     seen(
         "proc",
@@ -119,7 +153,11 @@ pub const ROWS: &[Row] = &[
     seen(
         "proc",
         NotRun,
-        |it| mount_failed(it, "EPERM") && it.call().is_some_and(|call| call.arg(2) == "proc") && gone(it),
+        |it| {
+            mount_failed(it, "EPERM")
+                && it.call().is_some_and(|call| call.arg(2) == "proc")
+                && gone(it)
+        },
         "EPERM: the old root was detached already, and with it the /proc that is fully visible. In a user namespace the \
          kernel mounts another one only as long as that is there: mount /proc before umount2(\".\", MNT_DETACH)",
     ),
@@ -174,12 +212,23 @@ pub const ROWS: &[Row] = &[
         "root",
         NotRun,
         |it| {
-            let failed = |call: &&Call| !call.done() && call.arg(0).starts_with("/proc/");
-            it.trace().second_halves().iter().any(|call| failed(&call))
-                && it.trace().named("chroot").any(|call| call.done() && call.pid == it.trace().runner())
+            let runner = it.trace().runner();
+            let by_runner = |call: &Call| call.done() && call.pid == runner;
+            let changed = |name| it.trace().named(name).any(by_runner);
+            let started = it.trace().second_halves().iter().any(|call| call.done());
+            (changed("chroot") || changed("pivot_root"))
+                && !started
+                && it.trace().command().is_none()
         },
-        "/proc/self/exe is not there: chroot(2) was called in `run`, before your program started itself again. Change the \
-         root in `child`, after the re-exec",
+        "/proc/self/exe is not there (nor anything else of /proc): chroot(2) was called in `run`, before your program \
+         started itself again. Change the root in `child`, after the re-exec",
+    ),
+    seen(
+        "root",
+        Checks(&["root", "cwd", "lookup", "no_escape"]),
+        |it| is_late_for_command(it, &["chroot", "pivot_root"]),
+        "the root directory was changed after the command was started: a process gets it from its parent at the moment when \
+         it is made. chroot(2) first, then Command::spawn",
     ),
     seen(
         "reexec",
@@ -208,9 +257,47 @@ pub const ROWS: &[Row] = &[
     seen(
         "proc_gone",
         NotRun,
-        |it| it.failed("umount2", &["EINVAL", "ENOENT"]) && !detaches_root(it) && mounted(it, "proc"),
+        |it| {
+            it.failed("umount2", &["EINVAL", "ENOENT"]) && !detaches_root(it) && mounted(it, "proc")
+        },
         "nothing is mounted there: {call}. umount2(2) has to name the same place as mount(2) did; a relative path counts from \
          the working directory",
+    ),
+    seen(
+        "proc",
+        Checks(&["proc"]),
+        |it| unmounted_early(it),
+        "/proc was mounted, and unmounted again before the command was started: umount2(2) belongs behind the command's end",
+    ),
+    seen(
+        "proc",
+        Checks(&["proc"]),
+        |it| {
+            let pivot = it.trace().named("pivot_root").find(|call| call.done());
+            let early = |call: &Call| {
+                call.arg(1) == "/proc" && pivot.is_some_and(|pivot| call.at < pivot.at)
+            };
+            !unmounted_early(it)
+                && it
+                    .trace()
+                    .named("mount")
+                    .any(|call| call.done() && call.arg(2) == "proc" && early(call))
+        },
+        "proc was mounted on \"/proc\" when that was still the host's: before pivot_root(2) an absolute path leads to the old \
+         root, and goes with it. Use a path that is relative to the new root: \"proc\"",
+    ),
+    seen(
+        "proc_gone",
+        Checks(&["proc_gone"]),
+        |it| {
+            let mounts =
+                it.trace().named("mount").filter(|call| call.done() && call.arg(2) == "proc");
+            let (mounts, unmounts) =
+                (mounts.count(), it.trace().named("umount2").filter(|call| call.done()).count());
+            !has_mount_namespace(it) && mounts > 1 && mounts > unmounts
+        },
+        "proc is mounted more often than it is unmounted: each mount(2) lies on top of the one before, and umount2(2) takes \
+         off only the last one",
     ),
     seen(
         "proc_gone",
@@ -221,6 +308,19 @@ pub const ROWS: &[Row] = &[
     ),
     // --- What became of the host ---
     seen(
+        "dev",
+        Checks(&["dev"]),
+        |it| {
+            let gone = it.trace().named("pivot_root").find(|call| call.done()).map(|call| call.at);
+            let device =
+                |call: &&Call| call.done() && call.has("MS_BIND") && call.arg(1).contains("dev/");
+            gone.zip(it.trace().named("mount").find(device))
+                .is_some_and(|(gone, call)| call.at > gone)
+        },
+        "the host's devices are out of reach as soon as the old root is gone: what was mounted on the files in /dev are these \
+         files themselves. Mount the devices before pivot_root(2)",
+    ),
+    seen(
         "starts",
         Checks(&["mounts_private", "nothing_left", "proc_gone"]),
         |it| has_mount_namespace(it) && private(it).is_none() && !it.trace().is_empty(),
@@ -228,29 +328,22 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "starts",
-        All,
-        |it| it.lab().has_lost_mounts() && private(it).is_none_or(|call| !call.has("MS_REC")) ,
-        "your program has unmounted what the host still needs, /dev/pts for example: only \"/\" was made private, and \
-         detaching the old root has unmounted everything below it on the host as well. Make *all* mounts private: MS_REC | \
-         MS_PRIVATE. MS_PRIVATE alone concerns only the one that is mounted on \"/\"",
-    ),
-    seen(
-        "starts",
         Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"]),
-        |it| is_late(it) && !it.lab().has_lost_mounts(),
+        |it| is_late(it),
         "the mounts were made private too late: {late} came before. What is mounted while its parent is still shared shows on \
          the host, and is shared itself. First mount(2) on \"/\" with MS_REC | MS_PRIVATE, then everything else",
     ),
-    said(
-        "proc",
-        NotRun,
-        |it| {
-            it.says("/proc")
-                && !it.lab().has_lost_mounts()
-                && it.lab().mounts().iter().filter(|(point, _)| point == "/proc").count() != 1
+    Row {
+        evidence: Evidence::Counted,
+        explains: All,
+        about: "proc",
+        sign: |it| {
+            let mounts = it.lab().mounts();
+            let times = mounts.iter().filter(|mount| mount.point == "/proc").count();
+            times != 1 && !has_mount_namespace(it)
         },
-        PROC_ON_HOST,
-    ),
+        text: PROC_ON_HOST,
+    },
 ];
 
 /// What pivot_root(2) says if one stands on what lies below the new root.
@@ -273,7 +366,12 @@ fn entered(it: &Case) -> Option<Entered> {
     if called(it, "chroot") {
         return None;
     }
-    let moves: Vec<&Call> = it.trace().named("chdir").chain(it.trace().named("fchdir")).filter(|call| call.done()).collect();
+    let moves: Vec<&Call> = it
+        .trace()
+        .named("chdir")
+        .chain(it.trace().named("fchdir"))
+        .filter(|call| call.done())
+        .collect();
     let after = moves.iter().rfind(|call| call.at > bind.at);
     Some(match after {
         Some(call) if call.arg(0) == "/" && bind.arg(1) == "/" => Entered::Below,
@@ -306,7 +404,10 @@ fn is_private(it: &Case) -> bool {
 /// The call that makes the root filesystem a mount.
 fn bind<'a>(it: &'a Case) -> Option<&'a Call> {
     it.trace().named("mount").find(|call| {
-        call.done() && call.has("MS_BIND") && !call.has("MS_REMOUNT") && !call.arg(1).contains("dev/")
+        call.done()
+            && call.has("MS_BIND")
+            && !call.has("MS_REMOUNT")
+            && !call.arg(1).contains("dev/")
     })
 }
 
@@ -341,6 +442,18 @@ fn gone(it: &Case) -> bool {
 /// Whether the call was to take off the old root, and not something else.
 fn detaches_root(it: &Case) -> bool {
     called(it, "pivot_root")
+}
+
+/// Whether one of these calls came when the command was there.
+fn is_late_for_command(it: &Case, names: &[&str]) -> bool {
+    let Some(command) = it.trace().command() else { return false };
+    names.iter().any(|name| it.trace().named(name).any(|call| call.done() && call.at > command.at))
+}
+
+fn unmounted_early(it: &Case) -> bool {
+    let Some(command) = it.trace().command() else { return false };
+    let early = |call: &Call| call.done() && call.at < command.at;
+    !called(it, "pivot_root") && mounted(it, "proc") && it.trace().named("umount2").any(early)
 }
 
 fn mounted(it: &Case, kind: &str) -> bool {

@@ -9,7 +9,8 @@ use super::seen;
 use crate::lab::Call;
 
 /// The checks that want a command in its cgroup.
-const LIMITS: &[&str] = &["pids_limit", "memory", "cpus", "runner_free", "cgroup_root", "refuses", "cgroup_gone"];
+const LIMITS: &[&str] =
+    &["pids_limit", "memory", "cpus", "runner_free", "cgroup_root", "refuses", "cgroup_gone"];
 
 pub const ROWS: &[Row] = &[
     seen(
@@ -34,6 +35,39 @@ pub const ROWS: &[Row] = &[
         "{call}: the kernel refuses this value. A limit is a plain number (`max` for none), cpu.max of version 2 two of them",
     ),
     seen(
+        "runner_free",
+        All,
+        |it| runner_joins(it) && !joined_late(it),
+        "the runner joined the cgroup, and its children inherited it: so it counts against the container's limits, and cannot \
+         remove the cgroup that it is in itself (EBUSY). Let `child` join instead: it writes 0 (\"me\") to cgroup.procs",
+    ),
+    seen(
+        "memory",
+        All,
+        |it| wrong_memory(it),
+        "{memory}: 50M are 50 * 1024 * 1024 = 52428800 bytes. K, M and G are powers of 1024 (1 << 10, 1 << 20, 1 << 30)",
+    ),
+    seen(
+        "pids_limit",
+        Checks(LIMITS),
+        |it| joins(it).any(|call| is_top(call)) && !runner_joins(it),
+        "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has to tell it \
+         to `child`",
+    ),
+    seen(
+        "cgroup_gone",
+        All,
+        |it| {
+            let ended = it.trace().waited();
+            let removes = |call: &&Call| {
+                call.name == "rmdir" && call.args.iter().any(|arg| arg.contains("/sys/fs/cgroup"))
+            };
+            it.trace().own().find(removes).is_some_and(|call| ended.is_none_or(|at| call.at < at))
+        },
+        "the cgroup is removed too early: rmdir(2) comes before the container has ended (EBUSY, or ENOENT if it is not even \
+         there yet). First wait for `child`, then remove it",
+    ),
+    seen(
         "pids_limit",
         NotRun,
         |it| it.failed("write", &["ESRCH"]) && in_cgroups(it),
@@ -42,7 +76,12 @@ pub const ROWS: &[Row] = &[
     seen(
         "refuses",
         Checks(LIMITS),
-        |it| late(it, &["pids.max", "memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us"]) && !joined_late(it),
+        |it| {
+            late(
+                it,
+                &["pids.max", "memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us"],
+            ) && !joined_late(it)
+        },
         "the limit was written when the command was running already: until then there was none, and an error comes too late. \
          Write it before the command is started",
     ),
@@ -56,9 +95,56 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn in_cgroups(it: &Case) -> bool {
-    it.call().is_some_and(|call| {
-        call.args.iter().any(|arg| arg.contains("/sys/fs/cgroup"))
-    })
+    it.call().is_some_and(|call| call.args.iter().any(|arg| arg.contains("/sys/fs/cgroup")))
+}
+
+/// Whether the runner writes itself into the cgroup.
+fn runner_joins(it: &Case) -> bool {
+    let runner = it.trace().runner();
+    let joins = |call: &Call| {
+        call.done()
+            && call.pid == runner
+            && call.file().contains("/sys/fs/cgroup")
+            && [runner.to_string().as_str(), "0"].contains(&call.arg(1))
+    };
+    ["cgroup.procs", "tasks"].iter().any(|file| it.trace().written(file).any(joins))
+}
+
+/// The calls by which somebody joins a cgroup.
+fn joins<'a>(it: &'a Case) -> impl Iterator<Item = &'a Call> {
+    let files = ["cgroup.procs", "tasks"].into_iter();
+    files
+        .flat_map(|file| it.trace().written(file))
+        .filter(|call| call.file().contains("/sys/fs/cgroup"))
+}
+
+/// Whether it is the top one of its tree.
+fn is_top(call: &Call) -> bool {
+    let folder = call.file().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let name = folder.trim_start_matches("/sys/fs/cgroup").trim_matches('/');
+    ["", "pids", "memory", "cpu"].contains(&name)
+}
+
+/// Where somebody joins.
+pub fn joined(it: &Case) -> String {
+    joins(it).next().map_or(String::new(), Call::shown)
+}
+
+/// The limit on memory, if it is another one than was asked for.
+fn memory_limit<'a>(it: &'a Case) -> Option<&'a Call> {
+    let asked = it.done.args.windows(2).any(|words| words == ["--memory", "50M"]);
+    let files = ["memory.limit_in_bytes", "memory.max"];
+    let call = files.iter().find_map(|file| it.trace().written(file).find(|call| call.done()))?;
+    (asked && call.arg(1) != "52428800").then_some(call)
+}
+
+fn wrong_memory(it: &Case) -> bool {
+    memory_limit(it).is_some()
+}
+
+/// What was written.
+pub fn memory(it: &Case) -> String {
+    memory_limit(it).map_or(String::new(), Call::shown)
 }
 
 /// Whether something was written to one of these files when the command was there.
@@ -70,7 +156,7 @@ fn late(it: &Case, files: &[&str]) -> bool {
 fn joined_late(it: &Case) -> bool {
     let Some(command) = it.trace().command() else { return false };
     let joins = |call: &&Call| call.file().contains("/sys/fs/cgroup");
-    ["cgroup.procs", "tasks"].iter().any(|file| {
-        it.trace().written(file).filter(joins).any(|call| call.at > command.at)
-    })
+    ["cgroup.procs", "tasks"]
+        .iter()
+        .any(|file| it.trace().written(file).filter(joins).any(|call| call.at > command.at))
 }

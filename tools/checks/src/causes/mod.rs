@@ -116,11 +116,13 @@ impl<'a> Case<'a> {
             row.evidence >= least
                 && match row.explains {
                     Explains::All => true,
-                    Explains::NotRun => self.not_run,
+                    // The first check tries just that.
+                    Explains::NotRun => self.not_run || self.lab().check() == "runs",
                     Explains::Checks(names) => names.contains(&self.lab().check()),
                 }
         };
-        let mut found: Vec<&Row> = table().filter(concerned).filter(|row| (row.sign)(self)).collect();
+        let mut found: Vec<&Row> =
+            table().filter(concerned).filter(|row| (row.sign)(self)).collect();
         found.sort_by_key(|row| std::cmp::Reverse(row.evidence));
         let best = found.first()?;
         let rivals = found.iter().skip(1).filter(|row| row.evidence == best.evidence);
@@ -171,7 +173,11 @@ impl<'a> Case<'a> {
     /// Puts what is known into a text.
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_string();
-        let values: [(&str, fn(&Case) -> String); 7] = [
+        let values: [(&str, fn(&Case) -> String); 11] = [
+            ("{joined}", limits::joined),
+            ("{memory}", limits::memory),
+            ("{tried}", command_line::tried),
+            ("{target}", |it| it.call().map_or("".into(), |call| format!("{:?}", call.arg(1)))),
             ("{call}", |it| it.call().map_or("".into(), Call::shown)),
             ("{before}", |it| it.calls_before()),
             ("{late}", |it| files::too_early(it).map_or("".into(), Call::shown)),

@@ -12,6 +12,23 @@ use crate::lab::Trace;
 
 pub const ROWS: &[Row] = &[
     seen(
+        "dies_with_runner",
+        Checks(&["dies_with_runner"]),
+        |it| death_signals(it).any(|call| call.pid != it.trace().runner() && !call.has("SIGKILL")),
+        "PR_SET_PDEATHSIG asks for a signal that can be survived, SIGTERM for example: PID 1 handles it, and passes it on, but \
+         the command need not end of it. Nobody survives SIGKILL",
+    ),
+    seen(
+        "dies_with_runner",
+        Checks(&["dies_with_runner"]),
+        |it| {
+            death_signals(it).next().is_some()
+                && death_signals(it).all(|call| call.pid == it.trace().runner())
+        },
+        "prctl(PR_SET_PDEATHSIG) was called in `run`: in `run` it has no effect here, as it concerns the caller, and is cleared \
+         in the processes that it starts. Call it in `child`, with SIGKILL",
+    ),
+    seen(
         "",
         NotRun,
         |it| it.failed("unshare", &["EINVAL"]) && it.trace().has_threads(),
@@ -24,7 +41,10 @@ pub const ROWS: &[Row] = &[
         |it| {
             it.failed("unshare", &["EPERM"])
                 && !it.call().is_some_and(|call| call.has("CLONE_NEWUSER"))
-                && it.trace().namespace("CLONE_NEWUSER").is_some_and(|user| it.call().is_some_and(|call| user.at > call.at))
+                && it
+                    .trace()
+                    .namespace("CLONE_NEWUSER")
+                    .is_some_and(|user| it.call().is_some_and(|call| user.at > call.at))
         },
         "EPERM: {call} comes before the user namespace is there. CLONE_NEWUSER has to be in the same unshare(2), or in \
          one before it: only in it may an ordinary user make the others",
@@ -59,6 +79,10 @@ pub const ROWS: &[Row] = &[
     ),
 ];
 
+fn death_signals<'a>(it: &'a Case) -> impl Iterator<Item = &'a Call> {
+    it.trace().named("prctl").filter(|call| call.has("PR_SET_PDEATHSIG"))
+}
+
 fn named_late(it: &Case) -> bool {
     let command = it.trace().command();
     let named = it.trace().named("sethostname").find(|call| call.done());
@@ -68,9 +92,9 @@ fn named_late(it: &Case) -> bool {
 fn named_early(it: &Case) -> bool {
     let named = it.trace().named("sethostname").find(|call| call.done());
     named.is_some_and(|named| {
-        it.trace().namespace("CLONE_NEWUTS").is_none_or(|made| {
-            made.at > named.at || !it.trace().is_ancestor(made.pid, named.pid)
-        })
+        it.trace()
+            .namespace("CLONE_NEWUTS")
+            .is_none_or(|made| made.at > named.at || !it.trace().is_ancestor(made.pid, named.pid))
     })
 }
 
@@ -82,8 +106,6 @@ enum Fate<'a> {
     Elsewhere,
     /// It was made when the command was there.
     Late,
-    /// By the one that starts the command, as its second half.
-    BySecondHalf,
     Unknown,
 }
 
@@ -98,7 +120,6 @@ fn fate<'a>(trace: &'a Trace, flag: &str) -> Fate<'a> {
     }
     match trace.branched(made.pid, command.pid) {
         Some(started) if made.at > started => Fate::Late,
-        _ if made.pid != trace.runner() => Fate::BySecondHalf,
         _ => Fate::Unknown,
     }
 }
@@ -106,7 +127,8 @@ fn fate<'a>(trace: &'a Trace, flag: &str) -> Fate<'a> {
 /// Why a held command is in the same namespace as the host. None if it is not.
 pub fn together(held: &Held, kind: &str, flag: &str) -> Option<String> {
     let lab = held.running.lab;
-    let [host, runner, command] = [1, held.runner, held.command].map(|pid| lab.namespace(pid, kind));
+    let [host, runner, command] =
+        [1, held.runner, held.command].map(|pid| lab.namespace(pid, kind));
     if command != host {
         return None;
     }
@@ -140,11 +162,4 @@ pub fn together(held: &Held, kind: &str, flag: &str) -> Option<String> {
              (or clone(2) with it) before it was started"
         ),
     })
-}
-
-/// Whether the one that starts the command as its child has called unshare(CLONE_NEWPID) itself.
-pub fn is_made_by_second_half(held: &Held, flag: &str) -> bool {
-    let done = held.running.done();
-    let it = Case::new(&done, false);
-    matches!(fate(it.trace(), flag), Fate::BySecondHalf)
 }

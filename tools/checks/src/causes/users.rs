@@ -18,7 +18,10 @@ pub const ROWS: &[Row] = &[
     seen(
         "setgroups",
         NotRun,
-        |it| map_failed(it, "gid_map", &["EPERM"]) && it.trace().written("/setgroups").next().is_none(),
+        |it| {
+            map_failed(it, "gid_map", &["EPERM"])
+                && it.trace().written("/setgroups").next().is_none()
+        },
         "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to /proc/self/setgroups \
          *before* gid_map",
     ),
@@ -42,7 +45,11 @@ pub const ROWS: &[Row] = &[
     seen(
         "user",
         NotRun,
-        |it| map_failed(it, "uid_map", &["EPERM"]) && has_user_namespace(it) && maps(it).contains(" 65534 "),
+        |it| {
+            map_failed(it, "uid_map", &["EPERM"])
+                && has_user_namespace(it)
+                && maps(it).contains(" 65534 ")
+        },
         "EPERM: {call}: 65534 is what geteuid(2) says inside, as long as nobody is mapped. The number is to be that from \
          before unshare(2)",
     ),
@@ -55,14 +62,16 @@ pub const ROWS: &[Row] = &[
                 && !maps(it).contains(" 65534 ")
                 && !it.trace().written("/uid_map").any(Call::done)
         },
-        "EPERM: {call}. An ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before \
-         unshare(2) (afterwards geteuid(2) says 65534), written by a process in the new namespace",
+        "EPERM: {call}. A line of the map is INSIDE OUTSIDE COUNT, and an ordinary user may map only his own number, and only \
+         one: `0 UID 1`, with the UID from before unshare(2) (afterwards geteuid(2) says 65534), written by a process in the \
+         new namespace",
     ),
     seen(
         "user",
         NotRun,
         |it| {
-            let again = |file| map_failed(it, file, &["EPERM"]) && it.trace().written(file).any(Call::done);
+            let again =
+                |file| map_failed(it, file, &["EPERM"]) && it.trace().written(file).any(Call::done);
             has_user_namespace(it) && (again("uid_map") || again("gid_map"))
         },
         "EPERM: a map is written once, in one write(2), and cannot be changed: {call}",
@@ -70,7 +79,12 @@ pub const ROWS: &[Row] = &[
     seen(
         "user",
         NotRun,
-        |it| map_failed(it, "gid_map", &["EPERM"]) && it.trace().written("/setgroups").any(Call::done) && has_user_namespace(it) && !it.trace().written("/gid_map").any(Call::done),
+        |it| {
+            map_failed(it, "gid_map", &["EPERM"])
+                && it.trace().written("/setgroups").any(Call::done)
+                && has_user_namespace(it)
+                && !it.trace().written("/gid_map").any(Call::done)
+        },
         "EPERM: {call}. An ordinary user may map only his own group, and only one: `0 GID 1`, with the GID from before \
          unshare(2) (afterwards getegid(2) says 65534)",
     ),
@@ -150,7 +164,12 @@ pub const ROWS: &[Row] = &[
     seen(
         "",
         NotRun,
-        |it| is_forbidden(it) && !has_user_namespace(it) && !it.trace().asks("CLONE_NEWUSER") && !is_root_on_host(it),
+        |it| {
+            is_forbidden(it)
+                && !has_user_namespace(it)
+                && !it.trace().asks("CLONE_NEWUSER")
+                && !is_root_on_host(it)
+        },
         "EPERM: {call}. An ordinary user may create the other namespaces only inside a user namespace of his own: \
          CLONE_NEWUSER in the same unshare(2), or before it",
     ),
@@ -163,7 +182,11 @@ pub const ROWS: &[Row] = &[
     said(
         "user",
         NotRun,
-        |it| it.is_denied() && !it.says_one_of(&["_map", "setgroups", "cgroup"]) && it.trace().is_empty(),
+        |it| {
+            it.is_denied()
+                && !it.says_one_of(&["_map", "setgroups", "cgroup"])
+                && it.trace().is_empty()
+        },
         "EPERM: your program may not do that. Everything but step 09 takes root (sudo), and what belongs to a namespace may \
          only be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes first, or in the same \
          call, and `0 UID 1` is written to uid_map before `child` is started",
@@ -230,7 +253,8 @@ fn forbidden_inside(it: &Case) -> bool {
 fn is_first(it: &Case) -> bool {
     let user = it.trace().namespace("CLONE_NEWUSER").map(|call| call.at);
     let others = ["CLONE_NEWUTS", "CLONE_NEWPID", "CLONE_NEWIPC", "CLONE_NEWNET", "CLONE_NEWNS"];
-    let mut others = others.iter().filter_map(|flag| it.trace().namespace(flag)).map(|call| call.at);
+    let mut others =
+        others.iter().filter_map(|flag| it.trace().namespace(flag)).map(|call| call.at);
     user.is_some_and(|user| others.all(|other| user <= other))
 }
 

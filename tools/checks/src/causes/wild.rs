@@ -1,5 +1,7 @@
 //! Programs that have no end, or take what they can reach.
 
+use std::collections::BTreeMap;
+
 use super::Evidence;
 use super::Explains::All;
 use super::Row;
@@ -7,9 +9,11 @@ use super::said;
 use super::seen;
 use crate::Cause;
 use crate::Failure;
+use crate::lab::Call;
 use crate::lab::Lab;
 use crate::lab::Process;
 use crate::lab::Running;
+use crate::lab::points;
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -48,10 +52,13 @@ pub const ROWS: &[Row] = &[
     seen(
         "",
         All,
-        |it| it.trace().own().any(|call| call.name == "kill" && call.arg(0) == "0" && call.arg(1) != "0"),
-        "your program signals everybody around it: kill(2) with the number 0 means the caller's whole process group, and \
-         with it whoever started it (your shell, outside of this check). getppid(2) is 0 as well where the parent is outside \
-         of the PID namespace",
+        |it| {
+            let sent = it.trace().own().any(|call| call.name == "kill" && call.arg(1) != "0");
+            it.done.signal.is_some() && !it.done.signalled && sent
+        },
+        "your program signals those around it, and dies of that: kill(2) with the number 0 means the caller's whole process \
+         group, and with it whoever started it (your shell, outside of this check). getppid(2) is 0 as well where the parent \
+         is outside of the PID namespace",
     ),
     said(
         "",
@@ -101,7 +108,8 @@ pub fn many(lab: &Lab) -> Cause {
 /// How many processes there are of which each is the parent of the next.
 fn longest_chain(list: &[Process]) -> usize {
     let parent = |pid: u32| list.iter().find(|process| process.pid == pid).map(|it| it.parent);
-    let depth = |process: &Process| std::iter::successors(Some(process.pid), |pid| parent(*pid)).count();
+    let depth =
+        |process: &Process| std::iter::successors(Some(process.pid), |pid| parent(*pid)).count();
     list.iter().map(depth).max().unwrap_or(0)
 }
 
@@ -123,12 +131,18 @@ pub fn hang(running: &Running) -> Cause {
     if running.session().status().is_some() {
         return LEAVES_BEHIND.into();
     }
-    let becomes_itself = {
-        let place = lab.stack(running.runner());
-        place.is_some() && lab.wait_a_moment(|| lab.stack(running.runner()) != place)
+    // The stack is somewhere else after each execve(2).
+    let stacks = || {
+        let list = lab.processes().into_iter().skip(1);
+        list.filter_map(|process| Some((process.pid, lab.stack(process.pid)?)))
+            .collect::<BTreeMap<_, _>>()
     };
+    let before = stacks();
+    let becomes_itself = lab.wait_a_moment(|| {
+        stacks().iter().any(|(pid, place)| before.get(pid).is_some_and(|old| old != place))
+    });
     match running.inside().and_then(|command| lab.process(command)) {
-        None if becomes_itself => BECOMES_ITSELF,
+        None if becomes_itself => return Cause::about("named", BECOMES_ITSELF),
         None if running.session().stdout().is_empty() => NOT_STARTED_YET,
         None => WAITS_FOR_NOTHING,
         Some(command) if command.zombie => NOT_WAITED_FOR,
@@ -150,15 +164,49 @@ pub fn lost(lab: &Lab) -> Option<Failure> {
                 .into(),
         });
     }
-    if lab.host.path("/workshop").is_dir() {
-        return None;
+    if !lab.host.path("/workshop").is_dir() {
+        let cause = "your program was still in the host's mount namespace when it called mount(2) and pivot_root(2), and \
+                     pivot_root(2) moves every process there: call unshare(CLONE_NEWNS) in `child` first";
+        return Some(Failure {
+            did,
+            expected: "the host keeps its root directory and its mounts".into(),
+            got: "the host's own root directory was exchanged for the root filesystem".into(),
+            cause: Cause::about("starts", cause),
+        });
     }
-    let cause = "your program was still in the host's mount namespace when it called mount(2) and pivot_root(2), and \
-                 pivot_root(2) moves every process there: call unshare(CLONE_NEWNS) in `child` first";
-    Some(Failure {
+    let lost = lab.lost_mounts();
+    if !lost.is_empty() {
+        return Some(Failure {
+            did,
+            expected: "the host keeps its mounts".into(),
+            got: format!(
+                "these mounts of the host are gone (your machine's would be): {}",
+                points(&lost)
+            ),
+            cause: why_unmounted(lab),
+        });
+    }
+    let cause = "the host's own mounts were made private: mount(2) with MS_PRIVATE came before unshare(CLONE_NEWNS), in the \
+                 host's mount namespace. First unshare, then make private what is a copy by then";
+    lab.has_private_mounts().then(|| Failure {
         did,
-        expected: "the host keeps its root directory and its mounts".into(),
-        got: "the host's own root directory was exchanged for the root filesystem".into(),
-        cause: Cause { about: Some("starts"), ..cause.into() },
+        expected: "the host's mounts stay as they are: shared".into(),
+        got: "they are private now (your machine's would be, and what relies on them would break)"
+            .into(),
+        cause: Cause::about("starts", cause),
     })
+}
+
+/// Why mounts of the host are gone.
+fn why_unmounted(lab: &Lab) -> Cause {
+    let trace = lab.trace(&["true".into()], false);
+    let inside = trace.namespace("CLONE_NEWNS").is_some_and(Call::done);
+    let text = if trace.is_empty() || inside {
+        "only \"/\" was made private, and detaching the old root has unmounted everything below it on the host as well. Make \
+         *all* mounts private: MS_REC | MS_PRIVATE. MS_PRIVATE alone concerns only the one that is mounted on \"/\""
+    } else {
+        "umount2(2) was called in the host's mount namespace, for something of the host's: name the path of what you have \
+         mounted yourself, seen from the new root"
+    };
+    Cause::about(if inside { "starts" } else { "proc_gone" }, text)
 }

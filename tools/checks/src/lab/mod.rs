@@ -5,14 +5,17 @@
 //!
 //! - [`Lab`]: starting the program;
 //! - [`Running`], [`Done`] and [`Held`]: a run, from its start to its end;
+//! - [`Early`]: one that is held before it has said a word;
 //! - `look`: what is to be seen of it from the host: processes, namespaces, mounts;
 //! - [`Trace`]: its system calls.
 
+mod early;
 mod look;
 mod run;
 mod trace;
 
 use std::cell::Cell;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs;
@@ -33,8 +36,11 @@ use crate::Result;
 use crate::Stop;
 use crate::causes;
 
+pub use early::Early;
+pub use look::Mount;
 pub use look::Process;
 pub use look::points;
+pub use look::signals;
 pub use run::Done;
 pub use run::Held;
 pub use run::Running;
@@ -60,11 +66,12 @@ pub struct Lab {
     pub host: Host,
     program: PathBuf,
     deadline: Duration,
-    /// How many mounts there were in the beginning.
-    mounts: usize,
+    /// The mounts that there were in the beginning.
+    mounts: Vec<Mount>,
     soiled: Cell<bool>,
     /// The name of the check that is being made.
     check: Cell<&'static str>,
+    strace: OnceCell<bool>,
 }
 
 impl Lab {
@@ -83,13 +90,21 @@ impl Lab {
         }
         let deadline = (start.elapsed() * PATIENCE).clamp(SHORTEST, LONGEST);
         let (program, soiled, check) = (program.to_path_buf(), Cell::new(false), Cell::new(""));
-        let mut lab = Lab { host, program, deadline, mounts: 0, soiled, check };
+        let mut lab = Lab {
+            host,
+            program,
+            deadline,
+            mounts: Vec::new(),
+            soiled,
+            check,
+            strace: OnceCell::new(),
+        };
         // Alpine's shell cannot start anything in the background without it, and steps 05 and 06 have no /dev yet.
         let null = lab.host.path(NULL);
         if !null.exists() {
             _ = fs::write(null, "");
         }
-        lab.mounts = lab.mounts().len();
+        lab.mounts = lab.mounts();
         Ok(lab)
     }
 
@@ -110,7 +125,7 @@ impl Lab {
 
     /// Whether the next check may use this host.
     pub fn is_clean(&self) -> bool {
-        !self.soiled.get() && self.processes().len() == 1 && self.mounts().len() == self.mounts
+        !self.soiled.get() && self.processes().len() == 1 && self.mounts() == self.mounts
     }
 
     /// The program's path on the host.
@@ -178,13 +193,14 @@ impl Lab {
                 return Err(Stop::Wrong(Failure { did, expected: "it starts".into(), got, cause }));
             }
         };
-        let command = argv.iter().skip(2).map(|arg| arg.as_ref().to_os_string()).collect();
+        let args: Vec<OsString> = argv.iter().skip(2).map(|arg| arg.as_ref().into()).collect();
         let first = argv.first().map(AsRef::as_ref);
         let plain = first == Some(OsStr::new(&self.program())) && argv.len() > 2;
         Ok(Running {
             lab: self,
             did,
-            command,
+            command: args.clone(),
+            args,
             session,
             note: self.host.path(&note),
             glanced: Instant::now(),
@@ -194,6 +210,35 @@ impl Lab {
         })
     }
 
+    /// Whether there is strace(1), and it works.
+    pub fn has_strace(&self) -> bool {
+        let works = || {
+            let tried = self.host.run("strace -o /dev/null true");
+            tried.is_ok_and(|tried| tried.status == 0)
+        };
+        *self.strace.get_or_init(works)
+    }
+
+    /// Runs `program run ARGS`, in which one system call takes its time, if something here can do that.
+    ///
+    /// # Errors
+    /// As [`run`](Lab::run).
+    pub fn run_slowed(&self, call: &str, args: &[&str]) -> Result<Done<'_>> {
+        if !self.has_strace() {
+            return self.run(args);
+        }
+        let (trace, delay) = (format!("trace={call}"), format!("inject={call}:delay_enter=100000"));
+        let program = self.program();
+        let strace =
+            ["strace", "-f", "-o", "/dev/null", "-e", &trace, "-e", &delay, &program, "run"];
+        let shown = self.typed(&[&["run"], args].concat());
+        let mut running = self.start_as(Some(&shown), &[&strace, args].concat())?;
+        running.command = args.iter().map(OsString::from).collect();
+        running.args = running.command.clone();
+        running.plain = true;
+        running.end()
+    }
+
     /// The system calls of `program run ARGS`, with nothing to read, on a fresh host. None where there is no strace(1), or
     /// it has no end.
     pub(crate) fn trace(&self, args: &[String], learner: bool) -> Trace {
@@ -201,7 +246,18 @@ impl Lab {
         const SECONDS: &str = "5";
         let traced = || -> classroom::Result<Trace> {
             let lab = Lab::new(&self.program)?;
-            let strace = ["timeout", "--kill-after=1", SECONDS, "strace", "-f", "-y", "-s", "300", "-o", FILE];
+            let strace = [
+                "timeout",
+                "--kill-after=1",
+                SECONDS,
+                "strace",
+                "-f",
+                "-y",
+                "-s",
+                "300",
+                "-o",
+                FILE,
+            ];
             let calls = format!("trace={}", trace::CALLS);
             let argv = strace.into_iter().chain(["-e", &calls]).map(String::from);
             let argv = argv.chain([lab.program(), "run".into()]).chain(args.iter().cloned());
@@ -235,7 +291,7 @@ impl Lab {
 
     /// Whether the host is still there.
     pub(crate) fn is_alive(&self) -> bool {
-        self.host.path("/proc/1").exists()
+        self.host.is_alive()
     }
 
     /// Whether nothing more can be written to the host's files.

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use super::GLANCE;
 use super::Lab;
+use super::Process;
 use super::Trace;
 use crate::Cause;
 use crate::Failure;
@@ -32,6 +33,8 @@ pub struct Running<'a> {
     pub lab: &'a Lab,
     pub(super) did: String,
     pub(super) command: Vec<OsString>,
+    /// All that stands behind `run`: options, and the command.
+    pub(super) args: Vec<OsString>,
     pub(super) session: Session,
     pub(super) note: PathBuf,
     pub(super) glanced: Instant,
@@ -40,7 +43,7 @@ pub struct Running<'a> {
     /// Whether it can be repeated as it is: `run` with these arguments, on a fresh host.
     pub(super) plain: bool,
     /// Whether a signal was sent.
-    pub(super) signalled: Cell<bool>,
+    pub signalled: Cell<bool>,
 }
 
 impl<'a> Running<'a> {
@@ -64,7 +67,16 @@ impl<'a> Running<'a> {
     pub fn inside(&self) -> Option<u32> {
         let list = self.lab.processes();
         let is_it = |args: &[String]| self.command.iter().eq(args.iter().map(OsStr::new));
-        list.iter().rev().find(|process| is_it(&process.args)).map(|process| process.pid)
+        let parent = |pid: u32| list.iter().find(|process| process.pid == pid).map(|it| it.parent);
+        let line = |pid| std::iter::successors(Some(pid), |pid| parent(*pid));
+        let runner = self.runner();
+        let ours = |process: &Process| line(process.pid).any(|pid| pid == runner);
+        // What a shell is about to start has the shell's own arguments for a moment.
+        let mut found: Vec<&Process> = list.iter().filter(|process| is_it(&process.args)).collect();
+        if found.iter().any(|process| ours(process)) {
+            found.retain(|process| ours(process));
+        }
+        found.first().map(|process| process.pid)
     }
 
     /// Sends a signal to the runner.
@@ -130,7 +142,8 @@ impl<'a> Running<'a> {
         Done {
             lab: self.lab,
             did: self.did.clone(),
-            command: self.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            command: texts(&self.command),
+            args: texts(&self.args),
             learner: self.learner,
             plain: self.plain,
             signalled: self.signalled.get(),
@@ -191,6 +204,8 @@ pub struct Done<'a> {
     did: String,
     /// The words of the command.
     pub command: Vec<String>,
+    /// All that stands behind `run`: options, and the command.
+    pub args: Vec<String>,
     /// Whether an ordinary user has started it.
     pub learner: bool,
     plain: bool,
@@ -221,6 +236,18 @@ impl Done<'_> {
         Stop::Wrong(self.failure(expected.into(), got.into(), cause))
     }
 
+    /// The words of the command, without the options before it: all of ours have a value.
+    pub fn words(&self) -> &[String] {
+        let mut words = &self.command[..];
+        while let [option, _, rest @ ..] = words {
+            if !option.starts_with("--") {
+                break;
+            }
+            words = if option.contains('=') { &words[1..] } else { rest };
+        }
+        words
+    }
+
     /// Why the command did not run, or not as it should.
     pub fn why_not_run(&self) -> Cause {
         causes::why_not_run(self)
@@ -233,7 +260,7 @@ impl Done<'_> {
 
     /// Its system calls: it is run once more, on a fresh host.
     pub fn trace(&self) -> Trace {
-        if self.plain { self.lab.trace(&self.command, self.learner) } else { Trace::default() }
+        if self.plain { self.lab.trace(&self.args, self.learner) } else { Trace::default() }
     }
 
     fn failure(&self, expected: String, mut got: String, cause: Cause) -> Failure {
@@ -301,6 +328,10 @@ impl<'a> Held<'a> {
     pub fn why_together(&self, kind: &str, flag: &str, otherwise: &str) -> String {
         self.apart(kind, flag).err().unwrap_or_else(|| otherwise.into())
     }
+}
+
+fn texts(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// What a program says on stderr, without the line that every run prints.

@@ -28,7 +28,8 @@ impl Call {
     /// Whether an argument has this word in it: a flag, or a text without its quotation marks.
     pub fn has(&self, word: &str) -> bool {
         self.args.iter().any(|arg| {
-            arg.trim_matches('"') == word || arg.split(['|', '=', ',']).any(|flag| flag.trim() == word)
+            arg.trim_matches('"') == word
+                || arg.split(['|', '=', ',']).any(|flag| flag.trim() == word)
         })
     }
 
@@ -45,8 +46,9 @@ impl Call {
 
     /// The arguments that execve(2) gives to a program.
     pub fn words(&self) -> Vec<String> {
-        let list = self.args.get(1).map_or("", |arg| arg.trim_start_matches('[').trim_end_matches(']'));
-        arguments(list).iter().map(|word| word.trim_matches('"').replace("\\n", "\n").replace("\\\"", "\"")).collect()
+        let list =
+            self.args.get(1).map_or("", |arg| arg.trim_start_matches('[').trim_end_matches(']'));
+        arguments(list).iter().map(|word| plain(word)).collect()
     }
 
     /// Whether it did what it was asked for.
@@ -142,6 +144,11 @@ impl Trace {
         self.own_execs().last()
     }
 
+    /// The programs other than itself that it could not start.
+    pub fn tries(&self) -> Vec<&Call> {
+        self.own_execs().filter(|call| !call.done()).collect()
+    }
+
     fn own_execs(&self) -> impl Iterator<Item = &Call> {
         self.command().into_iter().chain(self.named("execve").filter(|call| !self.is_program(call)))
     }
@@ -159,7 +166,13 @@ impl Trace {
     /// All the namespaces that it has asked for.
     pub fn namespaces(&self) -> Vec<&'static str> {
         const FLAGS: [&str; 7] = [
-            "CLONE_NEWUTS", "CLONE_NEWPID", "CLONE_NEWIPC", "CLONE_NEWNET", "CLONE_NEWNS", "CLONE_NEWUSER", "CLONE_NEWCGROUP",
+            "CLONE_NEWUTS",
+            "CLONE_NEWPID",
+            "CLONE_NEWIPC",
+            "CLONE_NEWNET",
+            "CLONE_NEWNS",
+            "CLONE_NEWUSER",
+            "CLONE_NEWCGROUP",
         ];
         FLAGS.into_iter().filter(|flag| self.asks(flag)).collect()
     }
@@ -171,7 +184,9 @@ impl Trace {
 
     /// When the command was started.
     pub fn command(&self) -> Option<&Call> {
-        self.calls.iter().find(|call| call.name == "execve" && call.done() && !self.is_program(call))
+        self.calls
+            .iter()
+            .find(|call| call.name == "execve" && call.done() && !self.is_program(call))
     }
 
     fn is_program(&self, call: &Call) -> bool {
@@ -186,7 +201,8 @@ impl Trace {
 
     /// Whether one process has started the other, or one in between.
     pub fn is_ancestor(&self, old: u32, young: u32) -> bool {
-        old == young || self.parents.get(&young).is_some_and(|(parent, _)| self.is_ancestor(old, *parent))
+        old == young
+            || self.parents.get(&young).is_some_and(|(parent, _)| self.is_ancestor(old, *parent))
     }
 
     /// When the branch of an ancestor's children that leads to a process has begun.
@@ -217,7 +233,9 @@ impl Trace {
     pub fn namespace(&self, flag: &str) -> Option<&Call> {
         let makes = |call: &&Call| {
             ["unshare", "clone", "clone3"].contains(&call.name.as_str())
-                && call.args.iter().any(|arg| arg.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == flag))
+                && call.args.iter().any(|arg| {
+                    arg.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == flag)
+                })
         };
         let made: Vec<&Call> = self.own().filter(makes).collect();
         made.iter().find(|call| call.done()).or(made.first()).copied()
@@ -226,6 +244,17 @@ impl Trace {
     /// What it has written to files whose path ends like this.
     pub fn written<'a>(&'a self, end: &'a str) -> impl Iterator<Item = &'a Call> {
         self.named("write").filter(move |call| call.file().ends_with(end))
+    }
+
+    /// When the runner has found that its second half has ended.
+    pub fn waited(&self) -> Option<usize> {
+        let waits = |call: &&Call| call.name.starts_with("wait") && call.pid == self.runner();
+        let ended = |call: &&Call| {
+            call.args.iter().any(|arg| {
+                arg.contains("WIFEXITED") || arg.contains("WIFSIGNALED") || arg.contains("CLD_")
+            })
+        };
+        self.own().filter(waits).find(ended).map(|call| call.at)
     }
 
     /// The last of its calls that failed, apart from those that fail in every program.
@@ -261,6 +290,37 @@ impl Call {
             self.error = words.next().map(String::from);
         }
     }
+}
+
+/// A text as it was before strace made it printable.
+fn plain(word: &str) -> String {
+    let word = word.strip_prefix('"').unwrap_or(word);
+    let mut bytes = Vec::new();
+    let mut rest = word.strip_suffix('"').unwrap_or(word).bytes().peekable();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut code = 0_u32;
+        let mut digits = 0;
+        while let Some(digit @ b'0'..=b'7') = rest.peek().copied().filter(|_| digits < 3) {
+            code = code * 8 + u32::from(digit - b'0');
+            digits += 1;
+            rest.next();
+        }
+        bytes.push(match rest.peek() {
+            _ if digits > 0 => code as u8,
+            Some(b'n') => b'\n',
+            Some(b't') => b'\t',
+            Some(b'r') => b'\r',
+            other => other.copied().unwrap_or(b'\\'),
+        });
+        if digits == 0 {
+            rest.next();
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Splits arguments at the commas that are not in quotation marks or brackets.
