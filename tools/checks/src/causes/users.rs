@@ -1,6 +1,9 @@
 //! Users, and what they may do.
 
+use classroom::root::is_root;
+
 use super::Case;
+use super::Evidence;
 use super::Explains::All;
 use super::Explains::Checks;
 use super::Explains::NotRun;
@@ -173,12 +176,13 @@ pub const ROWS: &[Row] = &[
         "EPERM: {call}. An ordinary user may create the other namespaces only inside a user namespace of his own: \
          CLONE_NEWUSER in the same unshare(2), or before it",
     ),
-    said(
-        "",
-        NotRun,
-        |it| it.is_denied() && it.says("cgroup"),
-        "EPERM: only root may make a cgroup (or whom root has given one): use sudo{root}",
-    ),
+    Row {
+        evidence: Evidence::Counted,
+        explains: NotRun,
+        about: "",
+        sign: |it| it.is_denied() && it.says("cgroup") && !is_root(),
+        text: "EPERM: only root may make a cgroup (or whom root has given one): use sudo{root}",
+    },
     said(
         "user",
         NotRun,
