@@ -188,6 +188,8 @@ fn stdin(lab: &Lab) -> Result<()> {
 
 fn waits(lab: &Lab) -> Result<()> {
     let held = lab.hold(&[], "")?;
+    // It waits, or it is about to end.
+    lab.wait_until(|| lab.is_waiting(held.runner) || !lab.lives(held.runner));
     if !lab.lives(held.runner) {
         let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for \
                      example with Child::wait(), before you return from main (and from `run`, which waits for `child`)";

@@ -135,15 +135,20 @@ fn setgroups_on_this_machine(lab: &Lab) -> Result<()> {
     let mut run = fence::on_this_machine();
     run.args(["timeout", "--kill-after=1", "10"]).arg(lab.host.path(&lab.program()));
     let done = output(run.args(["run", "--rootfs"]).arg(classroom::rootfs()?).arg("true"))?;
-    if done.status == 0 {
+    let said = excerpt(&done.stderr);
+    let trace = lab.trace(&["true".into()], false);
+    let given_up = trace.written("/setgroups").next().is_some();
+    let is_it =
+        ["gid_map", "setgroups"].iter().any(|file| said.contains(file)) || !trace.is_empty();
+    if done.status == 0 || given_up || !is_it {
         return Ok(());
     }
-    Err(Stop::Wrong(Failure {
-        did: "run true, as an ordinary user of this machine".into(),
+    Err(Stop::Wrong(Box::new(Failure {
+        did: format!("{}   (as an ordinary user)", lab.typed(&["run", "true"])),
         expected: "exit status 0".into(),
-        got: excerpt(&done.stderr),
+        got: said,
         cause: SETGROUPS.into(),
-    }))
+    })))
 }
 
 /// Started by root, with a root filesystem that lies in somebody else's home. (An ordinary user has no such home: there is

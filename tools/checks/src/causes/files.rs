@@ -235,7 +235,7 @@ pub const ROWS: &[Row] = &[
         NotRun,
         |it| {
             let failed = |call: &&Call| !call.done() && call.arg(0).starts_with("/proc/");
-            it.trace().second_halves().iter().any(|call| failed(&call)) && !called(it, "chroot")
+            it.trace().second_halves().iter().any(failed) && !called(it, "chroot")
         },
         "there is no program at the path by which your program starts itself again: it is /proc/self/exe",
     ),
@@ -266,7 +266,7 @@ pub const ROWS: &[Row] = &[
     seen(
         "proc",
         Checks(&["proc"]),
-        |it| unmounted_early(it),
+        unmounted_early,
         "/proc was mounted, and unmounted again before the command was started: umount2(2) belongs behind the command's end",
     ),
     seen(
@@ -329,7 +329,7 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"]),
-        |it| is_late(it),
+        is_late,
         "the mounts were made private too late: {late} came before. What is mounted while its parent is still shared shows on \
          the host, and is shared itself. First mount(2) on \"/\" with MS_REC | MS_PRIVATE, then everything else",
     ),

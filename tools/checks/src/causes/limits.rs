@@ -44,13 +44,13 @@ pub const ROWS: &[Row] = &[
     seen(
         "memory",
         All,
-        |it| wrong_memory(it),
+        wrong_memory,
         "{memory}: 50M are 50 * 1024 * 1024 = 52428800 bytes. K, M and G are powers of 1024 (1 << 10, 1 << 20, 1 << 30)",
     ),
     seen(
         "pids_limit",
         Checks(LIMITS),
-        |it| joins(it).any(|call| is_top(call)) && !runner_joins(it),
+        |it| joins(it).any(is_top) && !runner_joins(it),
         "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has to tell it \
          to `child`",
     ),

@@ -67,6 +67,9 @@ pub struct Row {
     text: &'static str,
 }
 
+/// What a text may leave open, and what to put there.
+type Value = (&'static str, fn(&Case) -> String);
+
 /// A failure, and what is known of it.
 pub struct Case<'a> {
     /// The run.
@@ -173,7 +176,7 @@ impl<'a> Case<'a> {
     /// Puts what is known into a text.
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_string();
-        let values: [(&str, fn(&Case) -> String); 11] = [
+        let values: [Value; 11] = [
             ("{joined}", limits::joined),
             ("{memory}", limits::memory),
             ("{tried}", command_line::tried),

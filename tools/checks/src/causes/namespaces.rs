@@ -66,14 +66,14 @@ pub const ROWS: &[Row] = &[
     seen(
         "named",
         Checks(&["named", "hostname_out", "hostname_in"]),
-        |it| named_late(it),
+        named_late,
         "sethostname(2) comes after the command was started: it may look at the old name first. Call it in `child` before \
          Command::spawn",
     ),
     seen(
         "named",
         Checks(&["named", "hostname_out"]),
-        |it| named_early(it),
+        named_early,
         "sethostname(2) was called in the host's UTS namespace, and it renames whatever namespace the caller is in: call it \
          in `child`, after unshare(CLONE_NEWUTS), not before it",
     ),

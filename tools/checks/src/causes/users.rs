@@ -195,6 +195,17 @@ pub const ROWS: &[Row] = &[
          only be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes first, or in the same \
          call, and `0 UID 1` is written to uid_map before `child` is started",
     ),
+    Row {
+        evidence: Evidence::Counted,
+        explains: NotRun,
+        about: "",
+        sign: |it| {
+            let forbidden = it.call().is_some_and(|call| call.error.as_deref() == Some("EPERM"));
+            forbidden && !is_root() && !it.done.learner && !it.trace().asks("CLONE_NEWUSER")
+        },
+        text: "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; to root it \
+               may be{root}",
+    },
     seen(
         "user",
         Checks(&["user", "without_root"]),

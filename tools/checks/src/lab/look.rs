@@ -153,7 +153,7 @@ impl Lab {
     }
 
     /// Whether a process waits for something.
-    pub(super) fn is_waiting(&self, pid: u32) -> bool {
+    pub(crate) fn is_waiting(&self, pid: u32) -> bool {
         let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
     }

@@ -190,7 +190,8 @@ impl Lab {
             Err(err) => {
                 let got = format!("it cannot be started: {err}");
                 let cause = "this machine is out of processes or memory".into();
-                return Err(Stop::Wrong(Failure { did, expected: "it starts".into(), got, cause }));
+                let failure = Failure { did, expected: "it starts".into(), got, cause };
+                return Err(Stop::Wrong(Box::new(failure)));
             }
         };
         let args: Vec<OsString> = argv.iter().skip(2).map(|arg| arg.as_ref().into()).collect();

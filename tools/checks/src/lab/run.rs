@@ -187,7 +187,7 @@ impl<'a> Running<'a> {
         };
         let done = self.done();
         let cause = causes::better(&done, &cause).unwrap_or(cause);
-        Err(Stop::Wrong(done.failure("it ends".into(), got, cause)))
+        Err(Stop::Wrong(Box::new(done.failure("it ends".into(), got, cause))))
     }
 
     /// What it says, and how it has ended.
@@ -233,7 +233,7 @@ impl Done<'_> {
     ) -> Stop {
         let cause = cause.into();
         let cause = causes::better(self, &cause).unwrap_or(cause);
-        Stop::Wrong(self.failure(expected.into(), got.into(), cause))
+        Stop::Wrong(Box::new(self.failure(expected.into(), got.into(), cause)))
     }
 
     /// The words of the command, without the options before it: all of ours have a value.
