@@ -296,7 +296,7 @@ fn usage(lab: &Lab) -> Result<()> {
 fn terminal(lab: &Lab) -> Result<()> {
     let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is";
     let line = format!("{} run sh -c '{inner}'", lab.program());
-    let shown = format!("{} run sh -c '{inner}'   (on a terminal)", lab.host.program());
+    let shown = format!("{}   # on a terminal", lab.typed(&["run", "sh", "-c", inner]));
     let done = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?.end()?;
     if done.stdout.contains("it is") {
         return Ok(());

@@ -386,7 +386,7 @@ fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
     // exec: script(1) starts a shell, and that one is not to answer Ctrl-C for us.
     let line = format!("exec {} run sh -c '{inner}'", lab.program());
     let shown =
-        format!("{}   (on a terminal, then Ctrl-C)", lab.typed(&["run", "sh", "-c", inner]));
+        format!("{}   # on a terminal, then Ctrl-C", lab.typed(&["run", "sh", "-c", inner]));
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
     running.send(b"\x03");

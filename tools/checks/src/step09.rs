@@ -6,6 +6,7 @@ use classroom::fence;
 use classroom::output;
 use classroom::root::is_root;
 
+use crate::Cause;
 use crate::Check;
 use crate::Failure;
 use crate::Result;
@@ -68,11 +69,18 @@ fn without_root(lab: &Lab) -> Result<()> {
     if done.stdout == "0\n0\ncontainer\n" && done.status == Some(0) {
         return Ok(());
     }
-    let cause = if done.stdout.starts_with("65534") {
-        "65534 is the number for users that nobody has mapped: write uid_map and gid_map before the command is started"
-            .into()
-    } else {
-        done.why_not_run()
+    let mut numbers = done.stdout.lines();
+    let cause: Cause = match (numbers.next(), numbers.next()) {
+        (Some("65534"), _) | (Some(_), Some("65534")) => {
+            "65534 is the number for users and groups that nobody has mapped: write uid_map *and* gid_map, before the \
+             command is started"
+                .into()
+        }
+        (Some("0"), Some("0")) | (None, _) | (_, None) => done.why_not_run(),
+        (Some("0"), Some(_)) => {
+            "the group is not 0 inside: gid_map maps another number. A line is INSIDE OUTSIDE COUNT: `0 GID 1`".into()
+        }
+        _ => "the user is not 0 inside: uid_map maps another number. A line is INSIDE OUTSIDE COUNT: `0 UID 1`".into(),
     };
     let expected = "started by an ordinary user (uid 1000): \"0\", \"0\", \"container\"";
     Err(done.wrong(expected, done.summary(), cause))
@@ -144,7 +152,7 @@ fn setgroups_on_this_machine(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     Err(Stop::Wrong(Box::new(Failure {
-        did: format!("{}   (as an ordinary user)", lab.typed(&["run", "true"])),
+        did: format!("WORKSHOP_SUDO=no {}", lab.typed(&["run", "true"])),
         expected: "exit status 0".into(),
         got: said,
         cause: SETGROUPS.into(),

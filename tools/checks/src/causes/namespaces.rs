@@ -137,7 +137,7 @@ pub fn together(held: &Held, kind: &str, flag: &str) -> Option<String> {
     let others = it.trace().namespaces();
     let others = match &others[..] {
         [] => String::new(),
-        flags => format!(" (but with {})", flags.join(", ")),
+        flags => format!(", only with {}", flags.join(", ")),
     };
     let late = || {
         format!(
@@ -158,8 +158,8 @@ pub fn together(held: &Held, kind: &str, flag: &str) -> Option<String> {
         Fate::Late => late(),
         _ if runner != host => late(),
         _ => format!(
-            "the command is still in the {kind} namespace of the host: nobody has called unshare(2) with {flag}{others} \
-             (or clone(2) with it) before it was started"
+            "the command is still in the {kind} namespace of the host: nobody has called unshare(2) with {flag} (or clone(2)) \
+             before it was started{others}"
         ),
     })
 }

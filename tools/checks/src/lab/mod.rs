@@ -184,7 +184,7 @@ impl Lab {
         let mut all: Vec<&OsStr> = ["sh", "-c", &script, "sh"].map(OsStr::new).to_vec();
         all.extend(argv.iter().map(AsRef::as_ref));
         let mut command = if learner { self.host.learner(&all) } else { self.host.command(&all) };
-        let did = shown.map_or_else(|| line(argv), String::from);
+        let did = shown.map_or_else(|| line(argv, learner), String::from);
         let session = match Session::start(&mut command) {
             Ok(session) => session,
             Err(err) => {
@@ -303,7 +303,7 @@ impl Lab {
 
     /// A command line as one would type it.
     pub(crate) fn typed(&self, args: &[&str]) -> String {
-        line(&[&[&*self.program()], args].concat())
+        line(&[&[&*self.program()], args].concat(), false)
     }
 
     /// Waits until something is the case. False if it is not until the deadline.
@@ -330,13 +330,14 @@ impl Lab {
     }
 }
 
-/// A command line as one would type it in the repository. What `run` is given as an ordinary user is shown elsewhere.
-fn line<S: AsRef<OsStr>>(argv: &[S]) -> String {
+/// A command line as one would type it in the repository, and can paste it.
+fn line<S: AsRef<OsStr>>(argv: &[S], learner: bool) -> String {
     let words = argv.iter().map(|arg| arg.as_ref().to_string_lossy());
     let words = words.map(|word| match word.strip_prefix("/workshop/") {
         Some("my-container") => "cargo run -qp my-container --".to_string(),
         Some(inside) => quoted(inside),
         None => quoted(&word),
     });
-    words.collect::<Vec<_>>().join(" ")
+    let line = words.collect::<Vec<_>>().join(" ");
+    if learner { format!("WORKSHOP_SUDO=no {line}") } else { line }
 }

@@ -123,8 +123,12 @@ fn explain(
     let mut text =
         format!("\n{RED}✗ {at} It {}?{RESET} {BOLD}Not yet.{RESET}{earlier}\n\n", check.title);
     for (word, part) in failure.parts(about, at) {
-        let strong = if word == "cause" { BOLD } else { "" };
-        text += &block(word, &part, strong);
+        match word {
+            // In one line, however long: it can be copied.
+            "did" => text += &format!("{DIM}{word:>10}{RESET}  {part}\n"),
+            "cause" => text += &block(word, &part, BOLD),
+            _ => text += &block(word, &part, ""),
+        }
     }
     if standing.broken {
         let news = format!(
@@ -141,7 +145,6 @@ fn explain(
         lines => {
             for (row, line) in lines.iter().enumerate() {
                 let word = if row == 0 { "differs" } else { "" };
-                let line: String = line.chars().take(say::width() - 12).collect();
                 text += &format!("{DIM}{word:>10}{RESET}  {line}\n");
             }
             let legend = format!("(- in yours, + in step {at}: it may be just this)");

@@ -4,6 +4,7 @@
 //! looked at is not only what the program does, but also which lines of the steps are in it. (What is wrong with it is never
 //! told from that.)
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::DefaultHasher;
 use std::hash::Hash;
@@ -60,16 +61,17 @@ impl Standing {
 /// The last step of which there is a line in a program that the steps before do not have.
 fn begun(repo: &Repo, mine: &str) -> Option<Step> {
     let lines: Vec<&str> = mine.lines().map(str::trim).collect();
-    let mut before = String::new();
+    let mut known = BTreeSet::new();
     let mut begun = None;
     for step in repo.steps.all() {
         let source = repo.steps.source(step).unwrap_or_default();
         let says = |line: &&str| line.len() > 12 && !line.starts_with("//");
-        let mut new = source.lines().map(str::trim).filter(says);
-        if new.any(|line| lines.contains(&line) && !before.lines().any(|old| old.trim() == line)) {
+        let all: BTreeSet<String> =
+            source.lines().map(str::trim).filter(says).map(String::from).collect();
+        if all.difference(&known).any(|line| lines.contains(&line.as_str())) {
             begun = Some(step);
         }
-        before = source;
+        known.extend(all);
     }
     begun
 }
