@@ -237,10 +237,10 @@ from_tarball() {
 
 # Downloads $1 to $2. Fails, with the reason in `failure`, if the mirror could not be reached.
 download() {
-    say "downloading $1"
     : >"$errors"
     code=0
     if command -v curl >/dev/null; then
+        say "downloading $1"
         run curl -fsSL --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
             -o "$2" "$1" || code=$?
     elif command -v wget >/dev/null; then
