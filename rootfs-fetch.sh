@@ -437,8 +437,11 @@ in_host_path() (
 
 # What the programs load: the interpreter and the libraries, each at the path where the program looks for it.
 borrow_libraries() {
-    xargs ldd <"$tmp/programs" 2>/dev/null | grep -v ':$' | tr -s '[:blank:]' '\n' | grep '^/' | sort -u >"$tmp/libraries" || true
-    if [ ! -s "$tmp/libraries" ]; then die "cannot borrow from this machine: ldd names no libraries (is it installed?)"; fi
+    xargs ldd <"$tmp/programs" 2>/dev/null | grep -v ':$' | tr -s '[:blank:]' '\n' | grep '^/' |
+        sort -u >"$tmp/libraries" || true
+    if [ ! -s "$tmp/libraries" ]; then
+        die "cannot borrow from this machine: ldd names no libraries (is it installed?)"
+    fi
     libc=$(grep -m 1 '/libc\.so\|/ld-musl' "$tmp/libraries" || true)
     while read -r library; do
         borrow_file "$library" "$library"
@@ -456,7 +459,8 @@ from_host() {
     missing=
     : >"$tmp/copied"
     : >"$tmp/programs"
-    (cd "$new" && mkdir -p bin dev etc home lib media mnt opt proc root run sbin srv sys tmp usr/bin usr/lib usr/sbin var/log var/tmp &&
+    (cd "$new" && mkdir -p bin dev etc home lib media mnt opt proc root run sbin srv sys tmp usr/bin usr/lib usr/sbin \
+        var/log var/tmp &&
         chmod 1777 tmp var/tmp && chmod 700 root) || die "cannot write in $new"
     busybox=$(in_host_path busybox)
     set -f # `[` is a tool, not a pattern
@@ -513,7 +517,9 @@ refuse_mounts() {
     if [ -z "$mounted" ]; then return; fi
     cure="umount it first"
     # Where the repository is on a shared folder, the root filesystem is the machine's own, mounted over it.
-    if [ "$mounted" = "$written" ]; then cure="cargo workshop doctor says whether it is left over; if not: sh scripts/provision.sh --new-rootfs"; fi
+    if [ "$mounted" = "$written" ]; then
+        cure="cargo workshop doctor says whether it is left over; if not: sh scripts/provision.sh --new-rootfs"
+    fi
     die "cannot replace $rootfs: something is mounted on $mounted ($cure)"
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Draws every Mermaid picture of the guide in Chromium, with the library that GitHub uses: a picture that cannot be drawn
-# there is an error message in the middle of the text.
+# Draws every Mermaid picture of the guide in Chromium, with the library that GitHub uses: a picture that cannot be
+# drawn there is an error message in the middle of the text.
 #
 # For those who write the guide, and for CI: scripts/mermaid/check.sh [--save DIR] [FILE]...
 #   --save DIR   also keeps what was drawn, one PNG per picture, named after the line of the guide

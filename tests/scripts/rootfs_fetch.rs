@@ -518,7 +518,7 @@ fn links_within_the_archive_are_no_reason_to_refuse_it() {
 
 // --- The mirror ---
 
-/// What has to be hidden for each of curl and wget to be the only one. A machine needs just one of them, so that only one
+/// What has to be hidden for each of curl and wget to be the only one. A machine needs just one of them, so only one
 /// may be testable; with `CI=true` both must be there.
 fn other_downloaders() -> Vec<&'static str> {
     let mut others = Vec::new();

@@ -11,7 +11,8 @@ const GROUP: &str = "signals";
 
 pub const CASES: &[Case] = &[
     case!(4, sigterm, "SIGTERM to the runner ends the command: 143" => |lab| ends(lab, "TERM", 143)),
-    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on" => |lab| trapped(lab, "TERM")),
+    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on"
+        => |lab| trapped(lab, "TERM")),
     case!(4, sigint, "SIGINT to the runner, no terminal: 130" => |lab| ends(lab, "INT", 130)),
     case!(4, sigint_trapped, "SIGINT to the runner, no terminal, reaches a handler" => |lab| trapped(lab, "INT")),
     case!(4, sighup, "SIGHUP to the runner: 129" => |lab| ends(lab, "HUP", 129)),
