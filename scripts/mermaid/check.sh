@@ -4,7 +4,7 @@
 #
 # For those who write the guide, and for CI: scripts/mermaid/check.sh [--save DIR] [FILE]...
 #   --save DIR   also keeps what was drawn, one PNG per picture, named after the line of the guide
-#   FILE         another file than workshop.md and README.md
+#   FILE         other files than workshop.md, README.md and ARCHITECTURE.md
 # Needs npm and Chromium (Debian: npm, chromium). The packages go to target/mermaid.
 # Prints each picture that cannot be drawn, with its file and line, and how many can. Exit status: 0 all can be drawn,
 # 1 not all, 2 it could not be tried.
@@ -40,10 +40,10 @@ main() {
     command -v npm >/dev/null || fail "needs npm (Debian: apt install npm)"
     install_packages
     case "${1-}" in
-        "") set -- workshop.md README.md ;;
+        "") set -- workshop.md README.md ARCHITECTURE.md ;;
         --save)
             [ $# -ge 2 ] || fail "--save needs a folder"
-            [ $# -gt 2 ] || set -- --save "$2" workshop.md README.md
+            [ $# -gt 2 ] || set -- --save "$2" workshop.md README.md ARCHITECTURE.md
             ;;
     esac
     exec node target/mermaid/check.mjs "$@"

@@ -57,6 +57,26 @@ const NAME: &str = \"x\";
 fn last() {}
 ";
 
+fn main() -> ExitCode {
+    trial::run(trials![
+        what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line,
+        the_document_has_chapters_sections_and_details,
+        a_block_can_be_asked_for_alone,
+        what_a_broken_marker_may_swallow_is_not_written,
+        a_changed_step_is_noticed_and_mended,
+        every_hunk_is_shown_once,
+        links_lead_somewhere,
+        man_pages_exist,
+        the_schedule_adds_up,
+        a_session_shows_what_its_commands_print,
+        a_session_has_a_second_terminal_and_keys,
+        a_session_can_be_an_ordinary_users,
+        a_command_that_does_not_end_is_named_with_what_came_until_then,
+        an_output_that_looks_like_a_command_is_refused,
+        times_and_namespaces_look_the_same_every_time,
+    ])
+}
+
 /// A step as a session sees it: `run COMMAND` says who it is, and runs the command.
 const PROGRAM: &str = "#!/bin/sh\nshift\necho \"Running $1 as $$\" >&2\n\"$@\"\n";
 
