@@ -16,6 +16,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
+use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -59,8 +60,10 @@ impl Sandbox {
     /// Makes the script believe that a download is the pinned one.
     fn fake_sha256(&self) {
         let text = fs::read_to_string(repository().join("rootfs-fetch.sh")).unwrap();
-        let sums: Vec<&str> =
-            text.lines().filter_map(|line| line.trim().strip_prefix("pinned=")).collect();
+        let sums: Vec<&str> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once(") pinned=")?.1.trim_end_matches(" ;;")))
+            .collect();
         assert_eq!(sums.len(), 2, "one checksum per architecture");
         let sum = if cfg!(target_arch = "aarch64") { sums[1] } else { sums[0] };
         self.fake("sha256sum", &format!("echo '{sum}  -'"));
@@ -265,22 +268,94 @@ fn what_is_in_the_way_is_not_touched() {
     fs::remove_file(sandbox.rootfs()).unwrap();
     fs::create_dir(sandbox.rootfs()).unwrap();
     fs::write(sandbox.rootfs().join("thesis"), "").unwrap();
-    fail(sandbox.fetch(UNREACHABLE), &["is not a root filesystem", "--force"]);
-    assert!(sandbox.rootfs().join("thesis").exists());
+    for force in [&[][..], &["--force"]] {
+        let mut command = sandbox.fetch_tarball(&sandbox.tarball());
+        command.args(force);
+        fail(command, &["is not a root filesystem, so it is left alone", "rm -r '"]);
+        assert!(sandbox.rootfs().join("thesis").exists());
+    }
     sandbox.assert_only(&["root fs"]);
 }
 
+/// What it has not made itself it never removes; what is no root filesystem any more may have become something else.
 #[test]
-fn one_without_its_shell_any_more_asks_for_force() {
+fn force_replaces_only_what_the_script_has_made() {
+    for (gone, why) in
+        [("bin", "has lost its /bin/sh"), (".rootfs-origin", "was not made by this script")]
+    {
+        let (sandbox, tarball) = with_old();
+        let gone = sandbox.rootfs().join(gone);
+        _ = fs::remove_file(&gone).or_else(|_| fs::remove_dir_all(&gone));
+        let mut force = sandbox.fetch_tarball(&tarball);
+        force.arg("--force");
+        fail(force, &[why, "left alone", "rm -r '"]);
+        assert!(sandbox.rootfs().join("mine").exists(), "what the learner has there is lost");
+    }
+}
+
+/// Not the repository, not the home, and nothing that one of them is in: whatever else it looks like.
+#[test]
+fn a_folder_with_the_repository_or_the_home_in_it_is_never_a_root_filesystem() {
+    let (sandbox, tarball) = with_old();
+    let rootfs = sandbox.rootfs();
+    for below in ["", "home", "home/learner"] {
+        let home = rootfs.join(below);
+        fs::create_dir_all(&home).unwrap();
+        let mut force = sandbox.fetch_tarball(&tarball);
+        force.arg("--force").env("HOME", &home);
+        fail(force, &["is in it"]);
+    }
+    let script = rootfs.join("home/learner/workshop/rootfs-fetch.sh");
+    fs::create_dir(script.parent().unwrap()).unwrap();
+    fs::copy(repository().join("rootfs-fetch.sh"), &script).unwrap();
+    for (working, name) in
+        [("home/learner/workshop", "."), ("home/learner/workshop", ".."), ("", ".")]
+    {
+        let mut force = Command::new("sh");
+        force.arg(&script).arg("--force");
+        sandbox.prepare(&mut force, UNREACHABLE);
+        force.env("ROOTFS_TARBALL", &tarball).env("ROOTFS", name).current_dir(rootfs.join(working));
+        fail(force, &["is in it"]);
+    }
+    assert!(script.exists());
+    assert_old(&sandbox);
+}
+
+#[test]
+fn what_one_may_not_look_into_is_not_empty() {
+    if geteuid().is_root() {
+        return; // who may look everywhere
+    }
     let sandbox = Sandbox::new();
-    let tarball = sandbox.tarball();
-    succeed(sandbox.fetch_tarball(&tarball));
-    fs::remove_dir_all(sandbox.rootfs().join("bin")).unwrap();
-    fail(sandbox.fetch_tarball(&tarball), &["has lost its /bin/sh", "--force"]);
-    let mut force = sandbox.fetch_tarball(&tarball);
+    fs::create_dir(sandbox.rootfs()).unwrap();
+    fs::set_permissions(sandbox.rootfs(), PermissionsExt::from_mode(0o000)).unwrap();
+    let mut force = sandbox.fetch_tarball(&sandbox.tarball());
     force.arg("--force");
-    succeed(force);
-    sandbox.assert_complete("from the tarball small.tar.gz");
+    fail(force, &["cannot look into"]);
+}
+
+#[test]
+fn force_leaves_a_container_its_files() {
+    let sandbox = Sandbox::new();
+    let borrow = |options: &[&str]| {
+        let mut command = sandbox.fetch(UNREACHABLE);
+        command.arg("--borrow").args(options);
+        command
+    };
+    succeed(borrow(&[]));
+    let mut inside = Command::new("unshare");
+    if !geteuid().is_root() {
+        inside.args(["--user", "--map-root-user"]);
+    }
+    inside.arg("--root").arg(sandbox.rootfs()).args(["/bin/sh", "-c", "echo up; read end"]);
+    let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = String::new();
+    BufReader::new(inside.stdout.as_mut().unwrap()).read_line(&mut up).unwrap();
+    assert_eq!(up, "up\n");
+    fail(borrow(&["--force"]), &["runs in it", "leave that container first"]);
+    drop(inside.stdin.take());
+    inside.wait().unwrap();
+    succeed(borrow(&["--force"]));
 }
 
 #[test]
@@ -388,7 +463,11 @@ fn the_real_tarballs() {
     fail(sandbox.fetch_tarball(&tarball(other)), &["is for another kind of machine"]);
     sandbox.assert_only(&[]);
     let mirror = Mirror::new(Answer::Content(fs::read(tarball(ours)).unwrap()));
-    assert_eq!(succeed(sandbox.fetch(&mirror.url)), "", "silence in a pipe");
+    let mut command = sandbox.fetch(&mirror.url);
+    if !can_download() {
+        command.env("ROOTFS_TARBALL", tarball(ours));
+    }
+    assert_eq!(succeed(command), "", "silence in a pipe");
     sandbox.assert_complete(&format!("Alpine Linux 3.20.3 for {ours}"));
     assert!(!sandbox.rootfs().join("bin/bash").exists());
     assert_eq!(
@@ -444,25 +523,21 @@ fn hostile_file_through_a_symlink() {
         "--transform=flags=r;s,^evil$,etc//a way/evil,",
     ];
     let archive = sandbox.archive(&[place[0], place[1], "a way", "evil"]);
-    refused(&sandbox, &archive, "would be written through the symlink etc/a way");
+    refused(&sandbox, &archive, "would be written through the symlink /etc/a way/");
     // The order of the members makes no difference.
     let archive = sandbox.archive(&[place[0], place[1], "evil", "a way"]);
-    refused(&sandbox, &archive, "would be written through the symlink etc/a way");
+    refused(&sandbox, &archive, "would be written through the symlink /etc/a way/");
 }
 
+/// The new root filesystem is the top of whoever follows a link in it; nothing is followed before that.
 #[test]
-fn hostile_symlinks_that_lead_outside() {
+fn symlinks_that_lead_outside_are_harmless() {
     let sandbox = hostile();
-    let link = sandbox.dir.path().join("link");
-    for (target, name) in
-        [("/etc", "proc"), ("../../etc", "proc"), ("../../../etc/passwd", "etc/x")]
-    {
-        _ = fs::remove_file(&link);
-        symlink(target, &link).unwrap();
-        let transform = format!("--transform=flags=r;s,^link$,{name},");
-        let archive = sandbox.archive(&[&transform, "link"]);
-        refused(&sandbox, &archive, &format!("is a symlink that leads outside, to {target}"));
-    }
+    let outside = sandbox.dir.path().join("outside");
+    symlink(&outside, sandbox.dir.path().join("proc")).unwrap();
+    succeed(sandbox.fetch_tarball(&sandbox.archive(&["proc"])));
+    assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+    assert!(sandbox.rootfs().join("proc").is_symlink());
 }
 
 #[test]
@@ -472,23 +547,30 @@ fn hostile_hard_link() {
     fs::hard_link(dir.join("evil"), dir.join("evil2")).unwrap();
     let target = format!("--transform=flags=h;s,^evil$,{}/outside/secret,", dir.display());
     let archive = sandbox.archive(&[&target, "evil", "evil2"]);
-    refused(&sandbox, &archive, "is a hard link to something that is not in the archive");
+    fs::write(dir.join("outside/secret"), "").unwrap();
+    fail(sandbox.fetch_tarball(&archive), &["cannot unpack"]);
+    sandbox.assert_only(&[]);
 }
 
+/// Only root could make them, and no step needs them; there are many such tarballs.
 #[test]
-fn hostile_device() {
+fn device_nodes_in_an_archive_are_left_out() {
     let sandbox = hostile();
-    let node = sandbox.archive(&["evil"]);
+    fs::create_dir(sandbox.dir.path().join("dev")).unwrap();
+    fs::write(sandbox.dir.path().join("dev/null"), "").unwrap();
+    let node = sandbox.archive(&["dev/null", "evil"]);
     // Only root can make a device node to put into an archive; anybody can say that a file is one. In the
     // member's header (tar(5)) byte 156 is the type, and 148..154 is the sum of all bytes, in octal.
     let mut archive = fs::read(&node).unwrap();
-    let header = archive.windows(6).position(|name| name == b"evil\0\0").unwrap();
+    let header = archive.windows(10).position(|name| name == b"dev/null\0\0").unwrap();
     archive[header + 156] = b'3';
     let sum = std::str::from_utf8(&archive[header + 148..header + 154]).unwrap();
     let sum = format!("{:06o}", u32::from_str_radix(sum, 8).unwrap() + 3);
     archive[header + 148..header + 154].copy_from_slice(sum.as_bytes());
     fs::write(&node, archive).unwrap();
-    refused(&sandbox, &node, "is a device");
+    succeed(sandbox.fetch_tarball(&node));
+    assert!(sandbox.rootfs().join("evil").exists());
+    assert!(!sandbox.rootfs().join("dev/null").exists());
 }
 
 #[test]
@@ -518,21 +600,33 @@ fn links_within_the_archive_are_no_reason_to_refuse_it() {
 
 // --- The mirror ---
 
-/// What has to be hidden for each of curl and wget to be the only one. A machine needs just one of them, so only one
-/// may be testable; with `CI=true` both must be there.
+/// What has to be hidden for each of curl and wget to be the only one. None may be here: a machine needs neither, and
+/// then nothing can be downloaded; with `CI=true` both must be there.
 fn other_downloaders() -> Vec<&'static str> {
-    let mut others = Vec::new();
-    for (tool, other) in [("curl", "wget"), ("wget", "curl")] {
-        if Command::new(tool).arg("--version").output().is_ok() {
-            others.push(other);
-            continue;
+    static OTHERS: OnceLock<Vec<&str>> = OnceLock::new();
+    let others = OTHERS.get_or_init(|| {
+        let mut others = Vec::new();
+        for (tool, other) in [("curl", "wget"), ("wget", "curl")] {
+            if Command::new(tool).arg("--version").output().is_ok() {
+                others.push(other);
+            } else {
+                // Not eprintln!, which the test harness keeps to itself.
+                _ = writeln!(
+                    stderr(),
+                    "NOT TESTED: how to download with {tool}: it is not installed"
+                );
+            }
         }
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI needs {tool}");
-        // Not eprintln!, which the test harness keeps to itself.
-        _ = writeln!(stderr(), "NOT TESTED: how to download with {tool}: it is not installed");
-    }
-    assert!(!others.is_empty(), "there is neither curl nor wget");
-    others
+        others
+    });
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!ci || others.len() == 2, "CI needs curl and wget");
+    others.clone()
+}
+
+/// Whether this machine can download at all; says so if not.
+fn can_download() -> bool {
+    !other_downloaders().is_empty()
 }
 
 #[test]
@@ -556,6 +650,9 @@ fn download_with_curl_and_with_wget() {
 
 #[test]
 fn download_with_a_wrong_checksum() {
+    if !can_download() {
+        return;
+    }
     let sandbox = Sandbox::new();
     let mirror = Mirror::new(Answer::Content(fs::read(sandbox.tarball()).unwrap()));
     fail(sandbox.fetch(&mirror.url), &["damaged, truncated or changed", "SHA-256 expected"]);
@@ -584,19 +681,23 @@ fn download_that_the_mirror_does_not_have() {
     }
 }
 
+/// A processor without a pinned tarball; a shell with 32 bits under a kernel with 64.
 #[test]
-fn download_for_an_unknown_architecture() {
+fn another_architecture_borrows() {
     let sandbox = Sandbox::new();
-    sandbox.fake("uname", "echo riscv64");
-    fail(
-        sandbox.fetch(UNREACHABLE),
-        &["no Alpine tarball", "riscv64", "ROOTFS_TARBALL", "--borrow"],
-    );
-    sandbox.assert_only(&[]);
+    sandbox.fake("od", "echo ' 03 00'");
+    let said = succeed(sandbox.fetch(UNREACHABLE));
+    for part in ["no Alpine tarball is pinned", "ROOTFS_TARBALL", "is borrowed"] {
+        assert!(said.contains(part), "expected {part:?} in:\n{said}");
+    }
+    sandbox.assert_complete("borrowed from ");
 }
 
 #[test]
 fn download_interrupted() {
+    if !can_download() {
+        return;
+    }
     let signals = [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGINT, 130)];
     for (signal, status) in signals {
         let sandbox = Sandbox::new();
@@ -616,6 +717,9 @@ fn download_interrupted() {
 
 #[test]
 fn download_killed_leaves_nothing_after_the_next() {
+    if !can_download() {
+        return;
+    }
     let sandbox = Sandbox::new();
     let mirror = Mirror::new(Answer::HalfThenWait(fs::read(sandbox.tarball()).unwrap()));
     let mut child = sandbox.fetch(&mirror.url).stderr(Stdio::null()).spawn().unwrap();
@@ -630,6 +734,9 @@ fn download_killed_leaves_nothing_after_the_next() {
 
 #[test]
 fn two_at_once() {
+    if !can_download() {
+        return;
+    }
     let sandbox = Sandbox::new();
     sandbox.fake_sha256();
     let mut mirror = Mirror::new(Answer::HalfThenWait(fs::read(sandbox.tarball()).unwrap()));
@@ -690,6 +797,9 @@ fn force_makes_a_new_one() {
 
 #[test]
 fn force_that_fails_keeps_the_old_one() {
+    if !can_download() {
+        return;
+    }
     let (sandbox, _) = with_old();
     let mirror = Mirror::new(Answer::Content(b"not Alpine".to_vec()));
     let mut command = sandbox.fetch(&mirror.url);
@@ -700,6 +810,9 @@ fn force_that_fails_keeps_the_old_one() {
 
 #[test]
 fn force_interrupted_keeps_the_old_one() {
+    if !can_download() {
+        return;
+    }
     let (sandbox, tarball) = with_old();
     let mirror = Mirror::new(Answer::HalfThenWait(fs::read(tarball).unwrap()));
     let child = sandbox.fetch(&mirror.url).arg("--force").spawn().unwrap();
@@ -792,7 +905,7 @@ fn full_disk_during_the_download() {
 fn places_where_no_root_filesystem_can_be() {
     let sandbox = Sandbox::new();
     for (place, reason) in
-        [("/", "this machine's own"), ("/proc/nowhere/rootfs", "cannot make /proc/nowhere")]
+        [("/", "is in it"), ("/proc/nowhere/rootfs", "cannot make /proc/nowhere")]
     {
         let mut command = sandbox.fetch(UNREACHABLE);
         command.env("ROOTFS", place);
@@ -829,10 +942,14 @@ fn borrowed_on_purpose_and_every_tool_finds_its_libraries() {
     let said = succeed(command);
     assert!(mirror.requests().is_empty());
     assert!(said.contains("is borrowed"), "{said}");
-    assert!(
-        !said.contains("not found on this machine"),
-        "the tests need what the workshop needs:\n{said}"
-    );
+    // A minimal machine lacks these three; what else is missing the tests need, as the workshop does.
+    let missing = said.split_once("this machine has none: ").map_or("", |(_, rest)| rest);
+    let missing: Vec<_> = missing.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert!(missing.iter().all(|tool| ["nc", "netstat", "ping"].contains(tool)), "{said}");
+    // Where the machine has a busybox, inside is one as in Alpine; where it has none, what differs is said.
+    let busybox = sandbox.rootfs().join("bin/busybox").exists();
+    assert_eq!(said.contains("the prompt inside is"), !busybox, "{said}");
+    assert_eq!(sandbox.rootfs().join("bin/sh").is_symlink(), busybox);
     sandbox.assert_complete("borrowed from ");
     let rootfs = sandbox.rootfs();
     assert!(!rootfs.join("bin/bash").exists());
@@ -840,6 +957,7 @@ fn borrowed_on_purpose_and_every_tool_finds_its_libraries() {
 
     // A program that does not find a library, or its interpreter, ends with 127.
     let probe = "for tool in /bin/* /sbin/* /usr/bin/* /usr/sbin/*; do
+        if [ -L \"$tool\" ]; then continue; fi
         status=0; \"$tool\" --help >/tmp/out 2>&1 </tmp/in || status=$?
         if [ $status = 127 ]; then echo \"$tool: $(cat /tmp/out)\"; fi
     done

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,7 +28,6 @@ impl Fake {
         script(&fake.path("rootfs-fetch.sh"), "echo \"fetch $ROOTFS\"; mkdir \"$ROOTFS\"");
         script(&fake.path("bin/id"), &format!("echo {uid}"));
         script(&fake.path("bin/sudo"), "echo sudo; unset ROOTFS; exec \"$@\"");
-        fs::create_dir_all(fake.path("my-container/src")).unwrap();
         fake
     }
 
@@ -34,9 +35,33 @@ impl Fake {
         self.dir.path().join(path)
     }
 
+    /// A program that does this, and whose help has the options of the step of that name; my-container's are step 10's.
+    fn program(&self, program: &str, does: &str) {
+        let number = program.split_once("step").and_then(|(_, name)| name.get(..2)?.parse().ok());
+        let options = match number.unwrap_or(10) {
+            1 => "  -e, --env <KEY=VALUE>  Set a variable",
+            3 => "      --hostname <NAME>  The hostname inside",
+            4 => "      --no-init  Let the command be PID 1 itself",
+            5..10 => "      --rootfs <DIR>  The root directory [env: ROOTFS=]",
+            10 => {
+                "      --pids-limit <N>  Processes
+      --memory <BYTES>  Memory
+      --cpus <N>  CPUs
+      --rootfs <DIR>  The root directory [env: ROOTFS=]"
+            }
+            _ => "",
+        };
+        let text = format!(
+            "if [ \"$*\" = 'run --help' ]; then printf '%s\\n' 'Usage: step run [OPTIONS]' '{options}' \
+                '  -h, --help  Help'; exit; fi
+            {does}"
+        );
+        script(&self.path(&format!("target/{program}")), &text);
+    }
+
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        self.program(program, "echo \"${0##*/} $*\"");
         let program = self.path(&format!("target/{program}"));
-        script(&program, "echo \"${0##*/} $*\"");
         let mut command = Command::new(self.path("scripts/run-step.sh"));
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         command
@@ -114,8 +139,20 @@ fn who_gets_a_root_filesystem_and_who_gets_sudo() {
 #[test]
 fn an_option_from_an_exercise_does_not_hide_the_command() {
     let fake = Fake::new(1000);
-    let started = fake.run("debug/step03_reexec", &["run", "--hostname", "web", "sh"]);
-    assert!(started.contains(&"sudo".to_string()), "{started:?}");
+    for (step, options) in [
+        ("step03_reexec", &["--hostname", "web"][..]),
+        ("step03_reexec", &["--hostname=web"]),
+        ("step04_pid", &["--no-init"]),
+    ] {
+        let started = fake.run(&format!("debug/{step}"), &[&["run"], options, &["sh"]].concat());
+        assert!(started.contains(&"sudo".to_string()), "{started:?}");
+    }
+    // The value of an option is not the command.
+    for options in [&["-e", "A=B"][..], &["--env", "A=B"]] {
+        let mut command = fake.command("debug/step01_exec", &[&["run"], options].concat());
+        command.env("WORKSHOP_SUDO", "yes");
+        assert!(!lines(command).contains(&"sudo".to_string()), "{options:?}");
+    }
 }
 
 #[test]
@@ -125,7 +162,6 @@ fn nothing_is_done_where_no_command_is_started() {
         &[],
         &["--help"],
         &["run"],
-        &["run", "--help"],
         &["run", "-h", "sh"],
         &["run", "--memory", "50M"],
         &["run", "--rootfs"],
@@ -165,7 +201,7 @@ fn a_root_filesystem_of_ones_own() {
     }
     let fake = Fake::new(1000);
     let mut command = fake.command("debug/step05_chroot", &["run", "sh"]);
-    script(&fake.path("target/debug/step05_chroot"), "echo \"$ROOTFS\"");
+    fake.program("debug/step05_chroot", "echo \"$ROOTFS\"");
     command.env("ROOTFS", "relative one");
     assert_eq!(lines(command), ["fetch relative one", "sudo", "relative one"]);
 }
@@ -180,6 +216,12 @@ fn tests_and_other_programs_are_started_as_they_are() {
         assert_eq!(fake.run(program, &["run", "sh"]), [format!("{name} run sh")]);
     }
     assert!(!fake.path("rootfs").exists());
+    let mut command = fake.command("debug/deps/step10_cgroups-0123", &[]);
+    let output = command.env("ROOTFS", "rootfs").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.contains("absolute path")), (Some(125), true), "{said}");
+    // A folder of that name somewhere above makes nothing a test.
+    assert_eq!(fake.run("deps/debug/step02_uts", &["run", "sh"]), ["sudo", "step02_uts run sh"]);
 }
 
 #[test]
@@ -206,7 +248,7 @@ fn the_program_takes_the_runners_place() {
     for uid in [0, 1000] {
         let fake = Fake::new(uid);
         let mut command = fake.command("debug/step02_uts", &["run", "sh"]);
-        script(&fake.path("target/debug/step02_uts"), "echo $$; exit 77");
+        fake.program("debug/step02_uts", "echo $$; exit 77");
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let pid = child.id().to_string();
         let output = child.wait_with_output().unwrap();
@@ -219,7 +261,7 @@ fn the_program_takes_the_runners_place() {
 fn bytes_and_empty_arguments_arrive() {
     let fake = Fake::new(1000);
     let mut command = fake.command("debug/step02_uts", &["run", "sh", "", "a b\nc"]);
-    script(&fake.path("target/debug/step02_uts"), "printf '<%s>' \"$@\"");
+    fake.program("debug/step02_uts", "printf '<%s>' \"$@\"");
     command.arg(std::ffi::OsStr::from_bytes(b"\xff*"));
     let output = command.output().unwrap();
     assert_eq!(output.stdout, b"sudo\n<run><sh><><a b\nc><\xff*>");
@@ -230,7 +272,7 @@ fn without_sudo() {
     let fake = Fake::new(1000);
     let mut command = fake.command("debug/step02_uts", &["run", "sh"]);
     fs::remove_file(fake.path("bin/sudo")).unwrap();
-    path_without(&fake.path("path"), &["sudo", "id"]);
+    path_without(&fake.path("path"), &["sudo", "id", "doas"]);
     command.env("PATH", format!("{}:{}", fake.path("bin").display(), fake.path("path").display()));
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -250,22 +292,58 @@ fn without_a_root_filesystem() {
     assert_eq!(said, "why\nrun-step.sh: step05_chroot has no root filesystem to run in\n");
 }
 
+/// doas(1) has no `VAR=value` before the command; `env` serves both.
 #[test]
-fn my_container_gets_what_its_source_needs() {
-    let cases = [
-        ("fn main() {} // later: CLONE_NEWUTS, rootfs", false, false),
-        ("unshare(CloneFlags::CLONE_NEWUTS)?;", true, false),
-        ("sethostname(\"container\")?;", true, false),
-        ("chroot(&args.rootfs)?;", true, true),
-        ("CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS; pivot_root; rootfs", false, true),
-        ("CloneFlags::CLONE_NEWUSER; rootfs; \"/sys/fs/cgroup\"", true, true),
-    ];
-    for (source, sudo, rootfs) in cases {
+fn doas_in_the_place_of_sudo() {
+    let fake = Fake::new(1000);
+    let mut command = fake.command("debug/step05_chroot", &["run", "sh"]);
+    fs::rename(fake.path("bin/sudo"), fake.path("bin/doas")).unwrap();
+    path_without(&fake.path("path"), &["sudo", "id", "doas"]);
+    command.env("PATH", format!("{}:{}", fake.path("bin").display(), fake.path("path").display()));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("+ doas env 'ROOTFS="), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("step05_chroot run sh\n"));
+}
+
+/// With a umask of 027 or 077 cargo's programs are closed to others; root of a user namespace is one of these.
+#[test]
+fn root_of_a_user_namespace_can_start_what_a_strict_umask_has_made() {
+    for (mode, expected) in [(0o700, 0o755), (0o750, 0o755), (0o755, 0o755)] {
         let fake = Fake::new(1000);
-        fs::write(fake.path("my-container/src/main.rs"), source).unwrap();
-        let lines = fake.run("debug/my-container", &["run", "sh"]);
-        assert_eq!(lines.contains(&"sudo".to_owned()), sudo, "{source}");
-        assert_eq!(fake.path("rootfs").exists(), rootfs, "{source}");
+        let mut command = fake.command("debug/step02_uts", &["run", "sh"]);
+        let program = fake.path("target/debug/step02_uts");
+        fs::set_permissions(&program, PermissionsExt::from_mode(mode)).unwrap();
+        assert!(command.output().unwrap().status.success());
+        assert_eq!(program.metadata().unwrap().mode() & 0o777, expected);
+    }
+}
+
+/// It is tried, as an ordinary user, and what happens decides; not what stands in its source.
+#[test]
+fn my_container_gets_what_it_is_refused() {
+    let cases = [
+        ("", false),
+        ("echo 'my-container: nothing is here yet' >&2; exit 1", false),
+        ("echo 'EPERM: Operation not permitted' >&2; exit 125", true),
+        ("echo 'called `Result::unwrap()` on an `Err` value: EPERM' >&2; exit 101", true),
+        ("echo 'cannot create the cgroup: Permission denied (os error 13)' >&2; exit 125", true),
+        ("echo 'No such file or directory' >&2; exit 127", false),
+    ];
+    for (does, sudo) in cases {
+        let fake = Fake::new(1000);
+        let mut command = fake.command("debug/my-container", &["run", "sh"]);
+        fake.program(
+            "debug/my-container",
+            &format!("if [ \"$2\" = true ]; then {does}\nexit; fi; echo \"${{0##*/}} $*\""),
+        );
+        let output = command.output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(lines.contains("sudo\n"), sudo, "{does}");
+        assert!(lines.ends_with("my-container run sh\n"), "{lines}");
+        // Nothing of the try is seen but the line with sudo.
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), usize::from(sudo));
+        assert!(fake.path("rootfs").exists());
     }
 }
 

@@ -1,12 +1,13 @@
 //! Step 02: a hostname of its own. A namespace is a private copy of one global of the system.
 //! Run it: cargo run -p step02_uts -- run sh
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Parser;
-use nix::sched::*;
-use std::io::*;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use std::io::{ErrorKind, Write, stderr};
 use std::os::unix::process::ExitStatusExt;
-use std::process::*;
+use std::process::{Child, Command, ExitCode, id};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 
@@ -25,33 +26,41 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let status = match Cli::parse() {
+    let code = match Cli::parse() {
         Cli::Run(args) => run(args),
     };
-    status.unwrap_or_else(|err| {
-        _ = writeln!(stderr(), "{NAME}: {err:#}");
+    code.unwrap_or_else(|err| {
+        let cure = match err.downcast_ref() {
+            Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
+            Some(Errno::EINVAL | Errno::ENOSPC) => " (see cargo workshop doctor)",
+            _ => "",
+        };
+        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}");
         ExitCode::from(125)
     })
 }
 
-fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUTS, // hostname
     ]))
-    .context("cannot create namespaces (run it as root, with sudo)")?;
-    execute(Command::new(&args.command[0]).args(&args.command[1..]))
+    .context("cannot create namespaces")?;
+    match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
+        Ok(process) => wait_for(process),
+        Err(err) => {
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
+            Ok(ExitCode::from(match err.kind() {
+                ErrorKind::NotFound => 127,
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                _ => 126,
+            }))
+        }
+    }
 }
 
-/// Starts the command, waits for it, and returns its exit status as a shell would.
-fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
-    let mut process = match command.spawn() {
-        Ok(process) => process,
-        Err(err) => {
-            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
-            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
-        }
-    };
+/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+fn wait_for(mut process: Child) -> Result<ExitCode> {
     let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))

@@ -1,16 +1,14 @@
 //! Step 03: run ourselves again, as `child`. Some set-up happens only inside.
 //! Run it: cargo run -p step03_reexec -- run sh
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Parser;
-use nix::sched::*;
-use nix::sys::signal::*;
-use nix::unistd::*;
-use signal_hook::iterator::Signals;
-use std::env;
-use std::io::*;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd;
+use std::io::{ErrorKind, Write, stderr};
 use std::os::unix::process::ExitStatusExt;
-use std::process::*;
+use std::process::{Child, Command, ExitCode, id};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 
@@ -20,7 +18,10 @@ enum Cli {
     /// Run COMMAND and exit with its status
     Run(Args),
     #[command(hide = true)]
-    Child(Args),
+    Child {
+        #[command(flatten)]
+        args: Args,
+    },
 }
 
 #[derive(clap::Args)]
@@ -31,58 +32,52 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let status = match Cli::parse() {
+    let code = match Cli::parse() {
         Cli::Run(args) => run(args),
-        Cli::Child(args) => child(args),
+        Cli::Child { args } => child(args),
     };
-    status.unwrap_or_else(|err| {
-        _ = writeln!(stderr(), "{NAME}: {err:#}");
+    code.unwrap_or_else(|err| {
+        let cure = match err.downcast_ref() {
+            Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
+            Some(Errno::EINVAL | Errno::ENOSPC) => " (see cargo workshop doctor)",
+            _ => "",
+        };
+        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}");
         ExitCode::from(125)
     })
 }
 
-fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUTS, // hostname
     ]))
-    .context("cannot create namespaces (run it as root, with sudo)")?;
+    .context("cannot create namespaces")?;
     let mut child = Command::new("/proc/self/exe");
     child.arg("child");
-    execute(child.args(env::args_os().skip(2)))
+    child.args(std::env::args_os().skip(2));
+    wait_for(child.spawn().context("cannot run /proc/self/exe")?)
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
-fn child(args: Args) -> anyhow::Result<ExitCode> {
+fn child(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
-    sethostname("container").context("cannot set the hostname")?;
-    execute(Command::new(&args.command[0]).args(&args.command[1..]))
-}
-
-/// Starts the command, passes signals on to it, and returns its exit status as a shell would.
-fn execute(command: &mut Command) -> anyhow::Result<ExitCode> {
-    SigSet::all().thread_block()?; // until the handlers stand: what comes in between would be lost
-    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
-    let mut signals = Signals::new(signals).context("cannot handle signals")?;
-    SigSet::empty().thread_set_mask()?;
-    let mut process = match command.spawn() {
-        Ok(process) => process,
+    unistd::sethostname("container").context("cannot set the hostname")?;
+    match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
+        Ok(process) => wait_for(process),
         Err(err) => {
-            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
-            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
-        }
-    };
-    let pid = Pid::from_raw(process.id() as i32);
-    while process.try_wait().context("cannot wait")?.is_none() {
-        for signal in signals.wait() {
-            match Signal::try_from(signal)? {
-                SIGCHLD => {}
-                // At a terminal we take these for Ctrl-C and Ctrl-\: the process has got them, too.
-                SIGINT | SIGQUIT if stdin().is_terminal() => {}
-                signal => _ = kill(pid, signal),
-            }
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
+            Ok(ExitCode::from(match err.kind() {
+                ErrorKind::NotFound => 127,
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                _ => 126,
+            }))
         }
     }
+}
+
+/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+fn wait_for(mut process: Child) -> Result<ExitCode> {
     let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.unwrap_or(125) as u8))

@@ -1,19 +1,19 @@
 //! Step 05: a root directory of its own. A root directory is just a directory.
 //! Run it: cargo run -p step05_chroot -- run sh
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Parser;
-use nix::sched::*;
-use nix::sys::signal::*;
-use nix::sys::wait::*;
-use nix::unistd::*;
-use signal_hook::iterator::Signals;
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::path::*;
-use std::process::*;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd;
+use rustix::process::{WaitOptions, wait};
+use signal_hook::consts::{FORBIDDEN, SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU};
+use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin};
+use std::io::{ErrorKind, Write, stderr};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, id};
+use std::{env, fs};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 
@@ -23,14 +23,16 @@ enum Cli {
     /// Run COMMAND and exit with its status
     Run(Args),
     #[command(hide = true)]
-    Child(Args),
+    Child {
+        runner: String,
+        #[command(flatten)]
+        args: Args,
+    },
 }
 
 #[derive(clap::Args)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true)] // what stands twice counts the last time
 struct Args {
-    #[arg(long, hide = true, default_value = "")]
-    runner: String,
     /// The directory that becomes the root directory
     #[arg(long, env, value_name = "DIR", default_value = "rootfs")]
     rootfs: PathBuf,
@@ -40,81 +42,102 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let status = match Cli::parse() {
+    let code = match Cli::parse() {
         Cli::Run(args) => run(args),
-        Cli::Child(args) => child(args),
+        Cli::Child { runner, args } => child(&runner, args),
     };
-    status.unwrap_or_else(|err| {
-        _ = writeln!(stderr(), "{NAME}: {err:#}");
+    code.unwrap_or_else(|err| {
+        let cure = match err.downcast_ref() {
+            Some(Errno::ENOENT) => " (run ./rootfs-fetch.sh first)",
+            Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
+            Some(Errno::EINVAL | Errno::ENOSPC) => " (see cargo workshop doctor)",
+            _ => "",
+        };
+        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}");
         ExitCode::from(125)
     })
 }
 
-fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    let signals = handle_signals()?;
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUTS, // hostname
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
     ]))
-    .context("cannot create namespaces (run it as root, with sudo)")?;
+    .context("cannot create namespaces")?;
     let mut child = Command::new("/proc/self/exe");
     child.arg("child");
-    child.arg("--runner").arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
+    child.arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
     child.arg("--rootfs").arg(&args.rootfs);
+    child.args(std::env::args_os().skip(2));
     // The caller's environment may hold passwords: only the terminal's type goes in.
-    child.env_clear().env("HOME", "/root").envs(env::var_os("TERM").map(|term| ("TERM", term)));
+    child.env_clear().env("HOME", "/root").envs(env::vars_os().filter(|(name, _)| name == "TERM"));
     child.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    // PID 1 never gets a signal that it has no handler for. Blocked, it is kept until it has.
-    execute(child.args(env::args_os().skip(2)), SigSet::all())
+    wait_for(child.spawn().context("cannot run /proc/self/exe")?, signals)
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
-fn child(args: Args) -> anyhow::Result<ExitCode> {
+fn child(runner: &str, args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    let signals = handle_signals()?;
     // When the runner dies, PID 1 dies, and with it every process of its namespace.
-    nix::sys::prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set a death signal")?;
     // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
-    anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
-    sethostname("container").context("cannot set the hostname")?;
-    chroot(&args.rootfs)
-        .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
+    anyhow::ensure!(status.contains(&format!("PPid:\t{runner}\n")), "the runner has died");
+    unistd::sethostname("container").context("cannot set the hostname")?;
+    unistd::chroot(&args.rootfs)
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     // chroot(2) leaves the working directory where it is: outside.
-    chdir("/").context("cannot enter /")?;
-    execute(Command::new(&args.command[0]).args(&args.command[1..]), SigSet::empty())
+    unistd::chdir("/").context("cannot enter /")?;
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
+        Ok(process) => wait_for(process, signals),
+        Err(err) => {
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
+            Ok(ExitCode::from(match err.kind() {
+                ErrorKind::NotFound => 127,
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                _ => 126,
+            }))
+        }
+    }
 }
 
-/// Starts the command, passes signals on to it, and returns its exit status as a shell would.
-fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
-    SigSet::all().thread_block()?; // until the handlers stand: what comes in between would be lost
-    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
-    let mut signals = Signals::new(signals).context("cannot handle signals")?;
-    blocked.thread_set_mask()?;
-    let mut process = match command.spawn() {
-        Ok(process) => process,
-        Err(err) => {
-            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
-            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
-        }
-    };
-    SigSet::empty().thread_set_mask()?;
-    let pid = Pid::from_raw(process.id() as i32);
-    // PID 1 is the new parent of all orphans, and has to reap them.
-    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let orphan = || waitid(Id::All, ended).ok()?.pid().filter(|&orphan| orphan != pid);
-    while process.try_wait().context("cannot wait")?.is_none() {
-        for signal in signals.wait() {
-            match Signal::try_from(signal)? {
-                SIGCHLD => {}
-                // At a terminal we take these for Ctrl-C and Ctrl-\: the process has got them, too.
-                SIGINT | SIGQUIT if stdin().is_terminal() => {}
-                signal => _ = kill(pid, signal),
+/// Takes all signals but those that nobody can handle, that stop us at Ctrl-Z, or that tell of
+/// mistakes of our own. They wait until they are unblocked; PID 1 would not even get them before.
+fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
+    let ours = [SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU];
+    let others = (1..32).chain(34..=64).filter(|n| !ours.contains(n) && !FORBIDDEN.contains(n));
+    SigSet::all().thread_block().context("cannot block signals")?;
+    SignalsInfo::new(others).context("cannot handle signals")
+}
+
+/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    let pid = unistd::Pid::from_raw(process.id() as i32);
+    let code = 'ended: loop {
+        // Whoever has ended: also orphans, as PID 1 is their new parent. This buries them.
+        while let Some((ended, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {
+            if ended.as_raw_pid() == pid.as_raw() {
+                break 'ended status.exit_status().or(status.terminating_signal().map(|n| 128 + n));
             }
         }
-        while orphan().is_some_and(|orphan| waitpid(orphan, None).is_ok()) {}
-    }
-    let status = process.wait().context("cannot wait")?;
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+        for received in signals.wait() {
+            match Signal::try_from(received.signal) {
+                Ok(Signal::SIGCHLD) => {}
+                // Sent by a process. (Ctrl-C is not: the terminal has sent it to our process, too.)
+                Ok(signal) if received.process.is_some() => _ = kill(pid, signal),
+                Ok(_) => {}
+                // Real-time signals cannot be sent without `unsafe`. It ends as if by one.
+                Err(_) => {
+                    process.kill().context("cannot kill")?;
+                    break 'ended Some(128 + received.signal);
+                }
+            }
+        }
+    };
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }

@@ -1,24 +1,24 @@
 //! Step 10: limits. Namespaces limit what a container sees, cgroups what it uses.
 //! Run it: cargo run -p step10_cgroups -- run sh
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Parser;
-use nix::mount::*;
-use nix::sched::*;
-use nix::sys::signal::*;
-use nix::sys::wait::*;
-use nix::unistd::*;
-use signal_hook::iterator::Signals;
-use std::env;
-use std::fs;
-use std::io::*;
-use std::os::unix::process::ExitStatusExt;
-use std::path::*;
-use std::process::*;
-use std::time::*;
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd;
+use rustix::process::{WaitOptions, wait};
+use signal_hook::consts::{FORBIDDEN, SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU};
+use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin};
+use std::io::{ErrorKind, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, id};
+use std::{env, fs};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
-const NONE: Option<&str> = None;
+const NONE: Option<&str> = None; // for what mount(2) is not told
 
 #[derive(Parser)]
 #[command(version, about = "Runs a command in a container.")]
@@ -26,24 +26,24 @@ enum Cli {
     /// Run COMMAND and exit with its status
     Run(Args),
     #[command(hide = true)]
-    Child(Args),
+    Child {
+        runner: String,
+        cgroup: String,
+        #[command(flatten)]
+        args: Args,
+    },
 }
 
 #[derive(clap::Args)]
-#[command(args_override_self = true)]
 struct Args {
-    #[arg(long, hide = true, default_value = "")]
-    runner: String,
-    #[arg(long, hide = true, default_value = "")]
-    cgroup: String,
     /// At most this many processes
     #[arg(long, value_name = "N", default_value = "20")]
     pids_limit: std::num::NonZero<u64>,
-    /// At most this much memory, such as 50m (k, m, g: powers of 1024)
-    #[arg(long, value_name = "BYTES", value_parser = |text: &str| amount(text, 1.0))]
+    /// At most this much memory, such as 50m (b, k, m, g: powers of 1024)
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     memory: Option<u64>,
     /// At most the time of this many CPUs, such as 0.5
-    #[arg(long, value_name = "N", value_parser = |text: &str| amount(text, 100_000.0))]
+    #[arg(long, value_name = "N", value_parser = microseconds_of_100_ms)]
     cpus: Option<u64>,
     /// The directory that becomes the root directory
     #[arg(long, env, value_name = "DIR", default_value = "rootfs")]
@@ -54,19 +54,29 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let status = match Cli::parse() {
+    let code = match Cli::parse() {
         Cli::Run(args) => run(args),
-        Cli::Child(args) => child(args),
+        Cli::Child { runner, cgroup, args } => child(&runner, &cgroup, args),
     };
-    status.unwrap_or_else(|err| {
-        _ = writeln!(stderr(), "{NAME}: {err:#}");
+    code.unwrap_or_else(|err| {
+        let cure = match err.downcast_ref() {
+            Some(Errno::ENOENT) => " (run ./rootfs-fetch.sh first)",
+            Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
+            Some(Errno::EINVAL | Errno::ENOSPC) => " (see cargo workshop doctor)",
+            _ => "",
+        };
+        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}");
         ExitCode::from(125)
     })
 }
 
-fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
-    let (uid, gid) = (geteuid(), getegid());
+    let signals = handle_signals()?;
+    let (uid, gid) = (unistd::geteuid(), unistd::getegid());
+    // Root of a user namespace may not search a home that is closed to others. We still may.
+    unistd::chdir(&args.rootfs)
+        .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUSER,
         CloneFlags::CLONE_NEWUTS, // hostname
@@ -74,68 +84,46 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         CloneFlags::CLONE_NEWIPC, // System V IPC and POSIX message queues
         CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports
     ]))
-    .context("cannot create namespaces (see `cargo workshop doctor`)")?;
+    .context("cannot create namespaces")?;
     // Unprivileged, one may map oneself; the group only after giving up setgroups(2).
     fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("cannot write gid_map")?;
     let mut child = Command::new("/proc/self/exe");
     child.arg("child");
-    child.arg("--runner").arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
-    child.arg("--rootfs").arg(&args.rootfs);
+    child.arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
+    let cgroup = format!("step10-{}-{}", id(), std::time::UNIX_EPOCH.elapsed()?.as_nanos());
+    child.arg(&cgroup).args(std::env::args_os().skip(2));
     // The caller's environment may hold passwords: only the terminal's type goes in.
-    child.env_clear().env("HOME", "/root").envs(env::var_os("TERM").map(|term| ("TERM", term)));
+    child.env_clear().env("HOME", "/root").envs(env::vars_os().filter(|(name, _)| name == "TERM"));
     child.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let cgroup = format!("step10-{}-{}", id(), UNIX_EPOCH.elapsed()?.as_nanos());
-    child.arg("--cgroup").arg(&cgroup);
-    // PID 1 never gets a signal that it has no handler for. Blocked, it is kept until it has.
-    let status = execute(child.args(env::args_os().skip(2)), SigSet::all());
+    let code = wait_for(child.spawn().context("cannot run /proc/self/exe")?, signals);
     for tree in ["", "pids", "memory", "cpu"] {
-        let dir = format!("/sys/fs/cgroup/{tree}/{cgroup}"); // EBUSY, for a moment, after the end
-        let busy = || fs::remove_dir(&dir).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy);
-        (0..1000).take_while(|_| busy()).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+        remove_cgroup(&Path::new("/sys/fs/cgroup").join(tree).join(&cgroup))?;
     }
-    status
+    code
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
-fn child(args: Args) -> anyhow::Result<ExitCode> {
+fn child(runner: &str, cgroup: &str, args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    let signals = handle_signals()?;
     // When the runner dies, PID 1 dies, and with it every process of its namespace.
-    nix::sys::prctl::set_pdeathsig(SIGKILL).context("cannot set the parent-death signal")?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set a death signal")?;
     // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
-    anyhow::ensure!(status.contains(&format!("PPid:\t{}\n", args.runner)), "the runner has died");
-    let (procs, paths) = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        ("cgroup.procs", ["*/pids.max", "*/memory.max", "*/cpu.max"])
-    } else {
-        ("tasks", ["pids/*/pids.max", "memory/*/memory.limit_in_bytes", "cpu/*/cpu.cfs_quota_us"])
-    };
-    for (path, limit) in paths.iter().zip([Some(args.pids_limit.get()), args.memory, args.cpus]) {
-        let Some(limit) = limit else { continue };
-        let max = Path::new("/sys/fs/cgroup").join(path.replace("*", &args.cgroup));
-        let join = max.with_file_name(procs);
-        if !join.exists() {
-            fs::create_dir(max.with_file_name(""))
-                .with_context(|| format!("cannot create the cgroup of {max:?} (use sudo)"))?;
-        }
-        for (file, value) in [(max, limit), (join, 0)] {
-            anyhow::ensure!(file.exists(), "no {file:?}: is the controller enabled?");
-            fs::write(&file, value.to_string())
-                .with_context(|| format!("cannot write {value} to {file:?}"))?;
-        }
-    }
+    anyhow::ensure!(status.contains(&format!("PPid:\t{runner}\n")), "the runner has died");
+    join_cgroup(cgroup, &args)?;
     unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot create a cgroup namespace")?;
-    sethostname("container").context("cannot set the hostname")?;
+    unistd::sethostname("container").context("cannot set the hostname")?;
     unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?;
-    // A copy of a shared mount, as systemd makes them, still passes on what is mounted on it.
+    // Belt and braces: in a new user namespace the copies of shared mounts pass nothing on.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
     // pivot_root(2) wants a mount: the directory, mounted over "/". The way onto it is "..".
-    mount(Some(&args.rootfs), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
-        .and_then(|()| chdir("/.."))
-        .map_err(|err| anyhow::anyhow!("{} (run ./rootfs-fetch.sh first)", err.desc()))
-        .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
+    mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
+        .and_then(|()| unistd::chdir("/.."))
+        .context("cannot enter the root filesystem")?;
     // mount(2) would follow a symbolic link, and cover something else.
     anyhow::ensure!(!Path::new("proc").is_symlink(), "cannot mount /proc: it is a symbolic link");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -143,57 +131,120 @@ fn child(args: Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!Path::new("dev").is_symlink(), "cannot mount /dev: it is a symbolic link");
     mount(NONE, "dev", Some("tmpfs"), flags, Some("mode=755")).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
-        let (host, dev) = (format!("/dev/{device}"), format!("dev/{device}"));
-        fs::write(&dev, "").with_context(|| format!("cannot create {dev}"))?;
-        let bind = |flags| mount(Some(&*host), &*dev, NONE, MsFlags::MS_BIND | flags, NONE);
-        // Read-only: a chmod inside would be one outside, as it is the same file.
-        let readonly = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | (flags - MsFlags::MS_NODEV);
-        let mounted = bind(MsFlags::empty()).and_then(|()| bind(readonly));
-        mounted.with_context(|| format!("cannot mount {host} on {dev}"))?;
+        lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
     // The old root lies on top of the new one now (pivot_root(2), notes): off with it.
-    pivot_root(".", ".").context("cannot change the root")?;
+    unistd::pivot_root(".", ".").context("cannot change the root")?;
     umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?;
-    execute(Command::new(&args.command[0]).args(&args.command[1..]), SigSet::empty())
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
+        Ok(process) => wait_for(process, signals),
+        Err(err) => {
+            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
+            Ok(ExitCode::from(match err.kind() {
+                ErrorKind::NotFound => 127,
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                _ => 126,
+            }))
+        }
+    }
 }
 
-/// Starts the command, passes signals on to it, and returns its exit status as a shell would.
-fn execute(command: &mut Command, blocked: SigSet) -> anyhow::Result<ExitCode> {
-    SigSet::all().thread_block()?; // until the handlers stand: what comes in between would be lost
-    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|signal| signal as i32);
-    let mut signals = Signals::new(signals).context("cannot handle signals")?;
-    blocked.thread_set_mask()?;
-    let mut process = match command.spawn() {
-        Ok(process) => process,
-        Err(err) => {
-            _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", command.get_program());
-            return Ok(ExitCode::from(if err.kind() == ErrorKind::NotFound { 127 } else { 126 }));
+/// Makes the cgroup (on v1 one in the tree of each controller), sets its limits, and joins it.
+fn join_cgroup(name: &str, args: &Args) -> Result<()> {
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for (tree, v1_file, v2_file, limit) in [
+        ("pids", "pids.max", "pids.max", Some(args.pids_limit.get())),
+        ("memory", "memory.limit_in_bytes", "memory.max", args.memory),
+        ("cpu", "cpu.cfs_quota_us", "cpu.max", args.cpus),
+    ] {
+        let Some(limit) = limit else { continue };
+        let (tree, file, join) =
+            if v2 { ("", v2_file, "cgroup.procs") } else { (tree, v1_file, "tasks") };
+        let dir = Path::new("/sys/fs/cgroup").join(tree).join(name);
+        if !dir.exists() {
+            unistd::mkdir(&dir, Mode::from_bits_truncate(0o755)).context("cannot make a cgroup")?;
         }
-    };
-    SigSet::empty().thread_set_mask()?;
-    let pid = Pid::from_raw(process.id() as i32);
-    // PID 1 is the new parent of all orphans, and has to reap them.
-    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let orphan = || waitid(Id::All, ended).ok()?.pid().filter(|&orphan| orphan != pid);
-    while process.try_wait().context("cannot wait")?.is_none() {
-        for signal in signals.wait() {
-            match Signal::try_from(signal)? {
-                SIGCHLD => {}
-                // At a terminal we take these for Ctrl-C and Ctrl-\: the process has got them, too.
-                SIGINT | SIGQUIT if stdin().is_terminal() => {}
-                signal => _ = kill(pid, signal),
+        let (file, join) = (dir.join(file), dir.join(join));
+        anyhow::ensure!(file.exists(), "there is no {file:?}: is the controller enabled?");
+        fs::write(&file, limit.to_string()).with_context(|| format!("cannot write {file:?}"))?;
+        fs::write(&join, "0").with_context(|| format!("cannot write {join:?}"))?; // 0: ourselves
+    }
+    Ok(())
+}
+
+fn remove_cgroup(dir: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) }; // not in this tree
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_cgroup(&entry.path())?; // the container has made it
+    }
+    for tries in 0.. {
+        let Err(err) = fs::remove_dir(dir) else { break };
+        anyhow::ensure!(tries < 1000, "cannot remove the cgroup {dir:?}: {err}");
+        std::thread::sleep(std::time::Duration::from_millis(1)); // EBUSY, soon after its end
+    }
+    Ok(())
+}
+
+fn lend_device(name: &str) -> Result<()> {
+    let (host, inside) = (format!("/dev/{name}"), format!("dev/{name}"));
+    fs::write(&inside, "")?; // something to mount it on
+    mount(Some(host.as_str()), inside.as_str(), NONE, MsFlags::MS_BIND, NONE)?;
+    // Read-only: a chmod inside would be one outside, as it is the same file.
+    let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    let flags = read_only | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    Ok(mount(NONE, inside.as_str(), NONE, flags, NONE)?)
+}
+
+/// Takes all signals but those that nobody can handle, that stop us at Ctrl-Z, or that tell of
+/// mistakes of our own. They wait until they are unblocked; PID 1 would not even get them before.
+fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
+    let ours = [SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU];
+    let others = (1..32).chain(34..=64).filter(|n| !ours.contains(n) && !FORBIDDEN.contains(n));
+    SigSet::all().thread_block().context("cannot block signals")?;
+    SignalsInfo::new(others).context("cannot handle signals")
+}
+
+/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    let pid = unistd::Pid::from_raw(process.id() as i32);
+    let code = 'ended: loop {
+        // Whoever has ended: also orphans, as PID 1 is their new parent. This buries them.
+        while let Some((ended, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {
+            if ended.as_raw_pid() == pid.as_raw() {
+                break 'ended status.exit_status().or(status.terminating_signal().map(|n| 128 + n));
             }
         }
-        while orphan().is_some_and(|orphan| waitpid(orphan, None).is_ok()) {}
-    }
-    let status = process.wait().context("cannot wait")?;
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+        for received in signals.wait() {
+            match Signal::try_from(received.signal) {
+                Ok(Signal::SIGCHLD) => {}
+                // Sent by a process. (Ctrl-C is not: the terminal has sent it to our process, too.)
+                Ok(signal) if received.process.is_some() => _ = kill(pid, signal),
+                Ok(_) => {}
+                // Real-time signals cannot be sent without `unsafe`. It ends as if by one.
+                Err(_) => {
+                    process.kill().context("cannot kill")?;
+                    break 'ended Some(128 + received.signal);
+                }
+            }
+        }
+    };
     Ok(ExitCode::from(code.unwrap_or(125) as u8))
 }
 
-fn amount(text: &str, unit: f64) -> std::result::Result<u64, &'static str> {
-    let number = text.trim_end_matches(char::is_alphabetic);
-    let power = ["", "k", "m", "g"].iter().position(|k| *k == text[number.len()..].to_lowercase());
-    let product = |k| Some((number.parse::<f64>().ok()? * unit * 1024f64.powi(k as i32)) as u64);
-    power.and_then(product).filter(|n| (1..1 << 50).contains(n)).ok_or("expected, say, 1.5 or 50m")
+fn bytes(text: &str) -> Result<u64> {
+    let text = text.to_lowercase();
+    let units = [("b", 1), ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30)];
+    let unit = units.into_iter().find(|(unit, _)| text.ends_with(unit));
+    let (unit, size) = unit.unwrap_or(("", 1));
+    let number = text[..text.len() - unit.len()].parse::<u64>();
+    let bytes = number.context("expected a whole number, such as 50m")?.checked_mul(size);
+    bytes.filter(|bytes| *bytes > 0).context("out of range")
+}
+
+fn microseconds_of_100_ms(text: &str) -> Result<u64> {
+    let plain = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let cpus = text.parse::<f64>().ok().filter(|n| plain && (0.01..10_000.0).contains(n));
+    Ok((cpus.context("expected a number from 0.01 on, such as 0.5")? * 100_000.0) as u64)
 }

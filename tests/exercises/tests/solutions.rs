@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         no_init_04_makes_the_command_pid_1,
         fds_05_keeps_open_files_outside,
         subset_06_leaves_only_processes,
+        volume_07_is_the_hosts,
         overlay_07_starts_fresh_every_time,
         veth_08_is_a_cable_to_the_host,
         caps_09_are_all_gone,
@@ -144,6 +145,24 @@ fn subset_06_leaves_only_processes() -> Result<()> {
     Ok(())
 }
 
+fn volume_07_is_the_hosts() -> Result<()> {
+    let (solution, step) = hosts("07-volume")?;
+    let mounts = solution.run("mount")?.stdout;
+    run(&solution, "mkdir shared more; echo outside >shared/letter")?;
+    let script = "./run.me run -v /workshop/shared:/mnt -v /workshop/more:/new/place sh -c \
+        'cat /mnt/letter; echo inside >/new/place/letter'; cat more/letter";
+    assert_eq!(run(&solution, script)?, "outside\ninside\n[0]");
+    assert_eq!(run(&step, script)?, "[1]");
+    assert_eq!(solution.run("mount")?.stdout, mounts);
+    for wrong in ["/workshop/shared", "shared:/mnt", "/workshop/shared:/mnt/../../out", ":"] {
+        assert_eq!(run(&solution, &format!("./run.me run -v {wrong} true"))?, "[2]", "{wrong}");
+    }
+    let missing = solution.run("./run.me run -v /nowhere:/mnt true")?;
+    assert_eq!(missing.status, 125);
+    assert!(missing.stderr.contains("cannot mount \"/nowhere\" on /mnt"), "{}", missing.stderr);
+    Ok(())
+}
+
 fn overlay_07_starts_fresh_every_time() -> Result<()> {
     let (solution, step) = hosts("07-overlay")?;
     let mounts = solution.run("mount")?.stdout;
@@ -175,6 +194,11 @@ fn veth_08_is_a_cable_to_the_host() -> Result<()> {
     // The kernel takes a network namespace down some time after its last process.
     until("the cable is gone", || Ok(!on_host()?.contains("192.0.2.1/24")))?;
     assert_eq!(run(&solution, "PATH=/nowhere ./run.me run true")?, "[125]");
+    // A machine whose own network that is keeps it.
+    run(&solution, "ip address add 192.0.2.77/24 dev eth0; ip link set eth0 up")?;
+    let before = on_host()?;
+    assert!(solution.run("./run.me run true")?.stderr.contains("192.0.2.0/24 is in use here"));
+    assert_eq!(on_host()?, before);
     Ok(())
 }
 

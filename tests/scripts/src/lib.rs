@@ -82,8 +82,13 @@ impl Mirror {
     }
 
     /// Waits until the first half of the content is sent.
+    ///
+    /// # Panics
+    /// If nobody asks for it within [`classroom::session::DEADLINE`].
     pub fn wait_for_half(&self) {
-        self.half_sent.recv().unwrap();
+        self.half_sent
+            .recv_timeout(classroom::session::DEADLINE)
+            .expect("nobody asks the mirror for the tarball");
     }
 
     /// Lets the second half go.

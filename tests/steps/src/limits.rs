@@ -13,6 +13,8 @@ tests! { TESTS:
     limits, its_own_cgroup_is_the_root, the_cgroup_lists_the_containers_processes, tree,
     a_fork_bomb_stops_at_the_limit, too_much_memory_is_not_to_be_had, too_much_cpu_time_is_not_to_be_had,
     a_limit_that_is_none_is_wrong_usage, without_cgroups_nothing_is_started,
+    no_process_to_be_had_is_the_runners_failure, cgroups_of_the_containers_own_go_with_it,
+    what_cannot_be_removed_is_said,
     the_cgroup_is_gone_after_ctrl_c_and_sigterm, what_a_killed_runner_leaves_is_harmless,
 }
 
@@ -38,7 +40,14 @@ fn counter(text: &str, name: &str) -> u64 {
 /// By default 20 processes and nothing else; Docker's notation.
 fn limits(host: &Lab) -> Result<()> {
     let mut text = String::new();
-    for options in [&[][..], &ALL, &["--memory", "1g", "--cpus", "2"], &["--memory", "52428800"]] {
+    for options in [
+        &[][..],
+        &ALL,
+        &["--memory", "1g", "--cpus", "2"],
+        &["--memory", "52428800"],
+        &["--memory", "52428800B", "--cpus", "1."],
+        &["--memory", "51200K", "--cpus", ".01"],
+    ] {
         let mut session = start_cat(host, options)?;
         text += &format!("host$ ./step run {}\n", options.join(" "));
         for (name, v2_file, v1_file, unlimited) in [
@@ -94,7 +103,10 @@ fn tree(host: &Lab) -> Result<()> {
     for (process, args) in host.processes() {
         let status = host.read(&format!("/proc/{process}/status"))?;
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
-        let args = args.split(" --runner").next().unwrap();
+        let args = match args.split_once("exe child ") {
+            Some((exe, _)) => format!("{exe}exe child"),
+            None => args,
+        };
         text += &format!("{parent} {process} {args}\n");
     }
     session.finish()?;
@@ -164,8 +176,21 @@ fn too_much_cpu_time_is_not_to_be_had(host: &Lab) -> Result<()> {
 fn a_limit_that_is_none_is_wrong_usage(host: &Lab) -> Result<()> {
     for (option, values) in [
         ("--pids-limit", &["0", "-1", "x", "", "1.5"][..]),
-        ("--memory", &["0", "-1", "x", "", "50X", "50MM"]),
-        ("--cpus", &["0", "-1", "x", "", "nan", "inf"]),
+        (
+            "--memory",
+            &[
+                "0", "-1", "x", "", "50X", "50MM", "50mb", "50MiB", "1t", " 50m", "50m ", "1e3",
+                "1.5g", "m",
+            ],
+        ),
+        ("--memory", &["18446744073709551616", "17179869184g"]),
+        (
+            "--cpus",
+            &[
+                "0", "-1", "x", "", "nan", "inf", "infinity", "1e3", "1k", "1.5m", "0.001", ".",
+                "1.2.3", " 1",
+            ],
+        ),
     ] {
         for value in values {
             let ran = run(host, &[&format!("{option}={value}"), "echo", "started"])?;
@@ -173,6 +198,45 @@ fn a_limit_that_is_none_is_wrong_usage(host: &Lab) -> Result<()> {
         }
     }
     assert_eq!(cgroups(host).list(), [""; 0]);
+    Ok(())
+}
+
+/// fork(2) fails where the limit is one: that is not the command's fault.
+fn no_process_to_be_had_is_the_runners_failure(host: &Lab) -> Result<()> {
+    let ran = run(host, &["--pids-limit", "1", "echo", "started"])?;
+    assert_eq!((ran.status, ran.stdout.as_str()), (125, ""), "{ran:?}");
+    assert!(host.errors(&ran).contains("Resource temporarily unavailable"), "{ran:?}");
+    assert_eq!(cgroups(host).list(), [""; 0]);
+    Ok(())
+}
+
+/// Root inside may make cgroups in its own: they are removed first.
+fn cgroups_of_the_containers_own_go_with_it(host: &Lab) -> Result<()> {
+    let mount = if cgroups(host).v2 { "cgroup2" } else { "cgroup -o pids" };
+    let script =
+        format!("mount -t {mount} cgroup /mnt && mkdir -p /mnt/one/two /mnt/three && echo made");
+    let ran = run(host, &["sh", "-c", &script])?;
+    assert_eq!((ran.stdout.as_str(), ran.status), ("made\n", 0), "{ran:?}");
+    assert_eq!(cgroups(host).list(), [""; 0]);
+    Ok(())
+}
+
+/// Somebody else has gone into the cgroup: it stays, and the runner says so.
+fn what_cannot_be_removed_is_said(host: &Lab) -> Result<()> {
+    let mut session = start_cat(host, &[])?;
+    let procs = if cgroups(host).v2 {
+        "/sys/fs/cgroup/step10-*/cgroup.procs"
+    } else {
+        "/sys/fs/cgroup/pids/step10-*/cgroup.procs"
+    };
+    let mut other = host.shell()?;
+    other.ask(&format!("echo $$ >$(echo {procs})"))?;
+    let ran = session.finish()?;
+    assert_eq!(ran.status, 125, "{ran:?}");
+    assert!(host.errors(&ran).contains("cannot remove the cgroup"), "{ran:?}");
+    other.finish()?;
+    until("the other has left", || count(host) == 0)?;
+    cgroups(host).clean()?;
     Ok(())
 }
 

@@ -81,10 +81,10 @@ fn ps(host: &Lab) -> Result<()> {
     scene.end("ps")
 }
 
-/// The arguments that a step adds to its own command line to pass on a number that is another one each time. They are
-/// the steps' own affair, not what a person looks for in `ps`.
+/// What a step tells its second half, between `child` and the command: numbers that are others each time. They are the
+/// steps' own affair, not what a person looks for in `ps`.
 fn hidden_arguments(row: &str) -> String {
-    let from = row.find("--runner");
+    let from = row.find("exe child ").map(|at| at + "exe child ".len());
     let to = row.rfind(" sh").filter(|to| from < Some(*to));
     from.zip(to).map_or("\0".into(), |(from, to)| row[from..=to].to_string())
 }

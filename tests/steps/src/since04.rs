@@ -1,5 +1,7 @@
 //! What holds from step 04 on: PID 1 is an init, and the runner takes the container along.
 
+use std::fs;
+
 use classroom::Result;
 use classroom::Session;
 use classroom::normal;
@@ -9,7 +11,9 @@ use classroom::until;
 use crate::*;
 
 tests! { TESTS:
-    the_child_is_process_1, a_signal_to_the_runner_ends_the_container, the_command_may_handle_sigterm,
+    the_child_is_process_1, a_signal_to_the_runner_ends_the_container, the_command_may_handle_any_signal,
+    a_real_time_signal_ends_the_container, ctrl_c_arrives_once, a_signal_from_a_process_is_passed_on_at_a_terminal,
+    an_orphan_that_a_real_time_signal_ends_is_reaped, a_command_gets_no_signals_ignored_or_blocked,
     an_early_sigterm_ends_the_container, when_the_runner_is_killed_the_container_dies,
     when_the_runner_is_killed_early_the_container_dies, orphans_are_reaped,
     the_status_is_the_commands_and_not_an_orphans, the_container_ends_with_its_command,
@@ -29,27 +33,121 @@ fn the_child_is_process_1(host: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// SIGTERM and SIGHUP to the runner end the container; so do SIGINT and SIGQUIT where there is no
-/// terminal that would have sent them to everybody. (The command is no shell: dash goes on after a
-/// SIGINT that its child has not got.)
+/// The signals that end a process which does not handle them, and that are passed on: by number, as shells differ in
+/// the names that they know. (1 is HUP, 2 INT, 3 QUIT, 6 ABRT, 10 USR1, 12 USR2, 14 ALRM, 15 TERM, 16 STKFLT, 24 XCPU,
+/// 25 XFSZ, 26 VTALRM, 27 PROF, 29 IO, 30 PWR: signal(7).)
+const DEADLY: [i32; 15] = [1, 2, 3, 6, 10, 12, 14, 15, 16, 24, 25, 26, 27, 29, 30];
+
+/// (The command is no shell: dash goes on after a SIGINT that its child has not got.)
 fn a_signal_to_the_runner_ends_the_container(host: &Lab) -> Result<()> {
     let before = traces(host)?;
-    for (signal, status) in [("TERM", 143), ("HUP", 129), ("INT", 130), ("QUIT", 131)] {
+    for signal in DEADLY {
         let mut session = start_cat(host, &[])?;
         host.run(&format!("kill -{signal} {}", runner(&mut session)?))?;
-        assert_eq!(session.outcome()?.status, status, "after {signal}");
-        assert_eq!(before, traces(host)?, "after {signal}");
+        assert_eq!(session.outcome()?.status, 128 + signal, "after signal {signal}");
+        assert_eq!(before, traces(host)?, "after signal {signal}");
     }
     Ok(())
 }
 
-fn the_command_may_handle_sigterm(host: &Lab) -> Result<()> {
-    let script = "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done";
-    let mut session = start(host, &["sh", "-c", script])?;
-    session.wait_for("up\n")?;
+/// Also those that would do nothing to it: 18 is CONT, 28 WINCH.
+fn the_command_may_handle_any_signal(host: &Lab) -> Result<()> {
+    for signal in DEADLY.into_iter().chain([18, 28]) {
+        let script =
+            format!("trap 'echo bye; exit 7' {signal}; echo up; while :; do sleep 0.01; done");
+        let mut session = start(host, &["sh", "-c", &script])?;
+        session.wait_for("up\n")?;
+        host.run(&format!("kill -{signal} {}", runner(&mut session)?))?;
+        let end = session.outcome()?;
+        assert_eq!((end.stdout.as_str(), end.status), ("up\nbye\n", 7), "signal {signal}");
+    }
+    Ok(())
+}
+
+/// No safe function sends one, so it cannot be passed on. Nothing is left all the same.
+fn a_real_time_signal_ends_the_container(host: &Lab) -> Result<()> {
+    let before = traces(host)?;
+    for signal in [34, 40, 64] {
+        let mut session = start_cat(host, &[])?;
+        host.run(&format!("kill -{signal} {}", runner(&mut session)?))?;
+        assert_eq!(session.outcome()?.status, 128 + signal);
+        // In step 06, PID 1 is killed before it can unmount /proc (and 05 has none).
+        if host.step == 6 {
+            host.run("umount rootfs/proc")?;
+        }
+        assert_eq!(before, traces(host)?, "after signal {signal}");
+    }
+    Ok(())
+}
+
+/// The terminal sends it to everybody in the foreground, and nobody sends it once more: a command that has left the
+/// foreground gets none. That it reads from elsewhere than the terminal makes no difference.
+fn ctrl_c_arrives_once(host: &Lab) -> Result<()> {
+    let counting = "n=0; trap 'n=$((n+1)); echo caught:$n' INT; echo up
+        while ! read -r line; do :; done; echo got:$n";
+    let rootfs = if host.step < 5 { "" } else { "/workshop/rootfs" };
+    fs::write(host.path(&format!("{rootfs}/counting")), counting).expect("cannot write a script");
+    host.run("mkfifo fifo")?;
+    for (leaves, count) in [("", 2), ("setsid ", 0)] {
+        let line = format!("./step run {leaves}sh /counting <fifo");
+        let mut terminal = Session::on_terminal(&mut host.terminal(["sh", "-c", &line]))?;
+        let mut fifo = host.shell()?;
+        fifo.ask("exec 3>fifo")?;
+        terminal.wait_for("up\r\n")?;
+        for caught in 1..=2 {
+            terminal.send("\x03")?;
+            terminal.wait_for(&if count == 0 {
+                "^C".into()
+            } else {
+                format!("caught:{caught}")
+            })?;
+        }
+        fifo.ask("echo go >&3")?;
+        terminal.wait_for(&format!("got:{count}\r\n"))?;
+        terminal.outcome()?;
+        fifo.finish()?;
+    }
+    Ok(())
+}
+
+/// … and where there is one, what a process sends is for the command.
+fn a_signal_from_a_process_is_passed_on_at_a_terminal(host: &Lab) -> Result<()> {
+    for (signal, status) in [("INT", 130), ("QUIT", 131)] {
+        let command = argv(&["sh", "-c", "echo up; exec cat"]);
+        let mut terminal = Session::on_terminal(&mut host.terminal(command))?;
+        terminal.wait_for("up\r\n")?;
+        let runner = pids(host, "./step run sh -c echo up; exec cat");
+        host.run(&format!("kill -{signal} {}", runner[0]))?;
+        assert_eq!(terminal.outcome()?.status, status, "SIG{signal}");
+    }
+    Ok(())
+}
+
+/// Signals of which nix knows no name end orphans as well.
+fn an_orphan_that_a_real_time_signal_ends_is_reaped(host: &Lab) -> Result<()> {
+    let mut session = start(host, &["sh"])?;
+    session.ask("sh -c '(kill -40 $(exec sh -c \"echo \\$PPID\")) & :'; for i in 1 2 3; do sh -c 'true & :'; done")?;
+    until("the orphans are reaped", || host.processes().len() == 4)?;
+    session.send("exit 4\n")?;
+    assert_eq!(session.finish()?.status, 4);
+    Ok(())
+}
+
+/// Whatever the caller has ignored or blocked: the command is to be stopped as ever.
+fn a_command_gets_no_signals_ignored_or_blocked(host: &Lab) -> Result<()> {
+    let env = ["env", "--ignore-signal=INT", "--ignore-signal=USR1", "--block-signal=TERM"];
+    let argv = [&env[..], &argv(&["sleep", "1000"])].concat();
+    let mut session = Session::start(&mut host.command(argv))?;
+    let status = host.read(&format!("/proc/{}/status", pid(host, "sleep 1000")?))?;
+    for mask in ["SigBlk:", "SigIgn:"] {
+        let line = status.lines().find(|line| line.starts_with(mask)).expect("a mask");
+        let digits = line.rsplit('\t').next().unwrap_or_default();
+        // 32 and 33 are the C library's own.
+        let others = u64::from_str_radix(digits, 16).expect("a mask") & !(0b11 << 31);
+        assert_eq!(others, 0, "{line}");
+    }
     host.run(&format!("kill -TERM {}", runner(&mut session)?))?;
-    let end = session.outcome()?;
-    assert_eq!((end.stdout.as_str(), end.status), ("up\nbye\n", 7));
+    assert_eq!(session.outcome()?.status, 143);
     Ok(())
 }
 

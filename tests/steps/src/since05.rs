@@ -5,12 +5,14 @@ use std::os::unix::fs::symlink;
 
 use classroom::Result;
 use classroom::output;
+use classroom::root::is_root;
 
 use crate::*;
 
 tests! { TESTS:
     the_root_is_the_rootfs, the_command_is_looked_up_inside, there_is_no_bash,
-    the_host_sees_the_process_and_its_root, rootfs_may_be_named_in_many_ways, a_rootfs_that_is_none_is_an_error,
+    the_host_sees_the_process_and_its_root, rootfs_may_be_named_in_many_ways,
+    a_rootfs_in_a_home_that_is_closed_to_others, a_rootfs_that_is_none_is_an_error,
     the_environment_is_clean, a_chroot_is_escaped_but_a_pivot_root_is_not,
 }
 
@@ -84,6 +86,30 @@ fn rootfs_may_be_named_in_many_ways(host: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// A home is usually closed to others, and root of a user namespace is one of these: its power ends at files whose
+/// owner is not mapped. Started with sudo, that is the caller's home.
+fn a_rootfs_in_a_home_that_is_closed_to_others(host: &Lab) -> Result<()> {
+    let script = "mkdir -m 700 'closed home'; mv step rootfs 'closed home'; touch 'closed home/rootfs/marker'";
+    assert_eq!(host.run(script)?.status, 0);
+    if is_root() {
+        // An ordinary user cannot give it to somebody else, and is root of a user namespace already.
+        assert_eq!(host.run("chown 1000:1000 'closed home'")?.status, 0);
+    }
+    let absolute = "/workshop/closed home/rootfs";
+    symlink(absolute, host.path("/workshop/link")).unwrap();
+    for rootfs in [absolute, "rootfs", "/workshop/link"] {
+        for (variable, option) in [
+            (format!("ROOTFS='{rootfs}'"), String::new()),
+            (String::new(), format!("--rootfs '{rootfs}'")),
+        ] {
+            let line = format!("cd 'closed home'; {variable} ./step run {option} ls /marker");
+            let ran = host.run(&line)?;
+            assert_eq!((ran.stdout.as_str(), ran.status), ("/marker\n", 0), "{line}: {ran:?}");
+        }
+    }
+    Ok(())
+}
+
 /// … and what is none is an error of the runner, with the cure.
 fn a_rootfs_that_is_none_is_an_error(host: &Lab) -> Result<()> {
     fs::write(host.path("/workshop/file"), "").unwrap();
@@ -94,7 +120,8 @@ fn a_rootfs_that_is_none_is_an_error(host: &Lab) -> Result<()> {
         assert_eq!((ran.status, ran.stdout.as_str()), (125, ""), "{rootfs}: {ran:?}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
         assert!(errors.contains(&format!("{rootfs:?}")) && errors.contains(reason), "{errors}");
-        assert!(errors.contains("rootfs-fetch.sh"), "{errors}");
+        // The cure is shown where it is one.
+        assert_eq!(errors.contains("rootfs-fetch.sh"), rootfs == "nowhere", "{errors}");
     }
     Ok(())
 }
@@ -120,19 +147,26 @@ fn the_environment_is_clean(host: &Lab) -> Result<()> {
 }
 
 /// The escape that the classical texts warn of: a process whose working directory is outside of its
-/// root walks up. (nsenter opens the working directory before it changes the root, and enters it
-/// afterwards.) It works in steps 05 and 06; from 07 on there is nothing above `/`.
+/// root walks up. (busybox's nsenter opens the working directory before it changes the root, and enters it
+/// afterwards; util-linux's wants a namespace, but its unshare stays where it is at `--wd .`.) It works in steps 05 and
+/// 06; from 07 on there is nothing above `/`.
 fn a_chroot_is_escaped_but_a_pivot_root_is_not(host: &Lab) -> Result<()> {
     fs::write(host.path("/workshop/secret"), "outside\n").unwrap();
     host.run("cp -a rootfs inner && mv inner rootfs/inner")?;
     let up = "../../../../../../workshop/secret";
-    let ran = run(host, &["nsenter", "-r/inner", "-w/", "cat", up])?;
+    let busybox = host.path("/workshop/rootfs/bin/busybox").exists();
+    let outside = if busybox {
+        ["nsenter", "-r/inner", "-w/"]
+    } else {
+        ["unshare", "--root=/inner", "--wd=."]
+    };
+    let ran = run(host, &[&outside[..], &["cat", up]].concat())?;
     if host.step < 7 {
         assert_eq!((ran.stdout.as_str(), ran.status), ("outside\n", 0), "{ran:?}");
     } else {
         assert_eq!((ran.stdout.as_str(), ran.status), ("", 1), "{ran:?}");
         // The means are not lacking: as far as the container's own root it gets.
-        let ran = run(host, &["nsenter", "-r/inner", "-w/", "ls", "-d", "../../../inner"])?;
+        let ran = run(host, &[&outside[..], &["ls", "-d", "../../../inner"]].concat())?;
         assert_eq!((ran.stdout.as_str(), ran.status), ("../../../inner\n", 0), "{ran:?}");
     }
     Ok(())

@@ -75,7 +75,8 @@ fn the_runner_stays_on_the_host(host: &Lab) -> Result<()> {
     let runner = runner(&mut session)?;
     let of = |pid: u32| fs::read_link(host.path(&format!("/proc/{pid}/ns/mnt"))).unwrap();
     assert_eq!(of(runner), of(1));
-    assert_eq!(host.run(&format!("readlink /proc/{runner}/cwd"))?.stdout, "/workshop\n");
+    assert_eq!(host.run(&format!("readlink /proc/{runner}/root"))?.stdout, "/\n");
+    assert_eq!(host.run(&format!("ls /proc/{runner}/root/workshop"))?.stdout, "rootfs\nstep\n");
     assert_eq!(session.finish()?.status, 0);
     Ok(())
 }

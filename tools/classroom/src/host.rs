@@ -31,14 +31,16 @@ use crate::error::Attempt;
 use crate::output;
 use crate::root::is_root;
 
-/// The root file system: `$ROOTFS` (relative to the repository), or `rootfs/` there, which
+/// The root file system: `$ROOTFS`, or `rootfs/` in the repository, which
 /// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.
 ///
 /// # Errors
 /// If the script cannot make it; its last words are in the message.
 pub fn rootfs() -> Result<PathBuf> {
-    let name = std::env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into());
-    let rootfs = repository().join(name);
+    let rootfs = match std::env::var_os("ROOTFS") {
+        Some(rootfs) => std::env::current_dir().unwrap_or_default().join(rootfs),
+        None => repository().join("rootfs"),
+    };
     if fs::symlink_metadata(rootfs.join("bin/sh")).is_err() {
         let mut script = Command::new(repository().join("rootfs-fetch.sh"));
         let made = output(script.current_dir(repository()).env("ROOTFS", &rootfs))?;

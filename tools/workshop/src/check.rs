@@ -150,8 +150,8 @@ fn fetch(repo: &Repo) -> anyhow::Result<()> {
         return Ok(());
     }
     say::note("+ ./rootfs-fetch.sh");
-    let status =
-        Command::new(repo.root().join("rootfs-fetch.sh")).current_dir(repo.root()).status();
+    let mut script = Command::new(repo.root().join("rootfs-fetch.sh"));
+    let status = script.env("ROOTFS", repo.rootfs()).status();
     if !status.context("cannot run ./rootfs-fetch.sh")?.success() {
         bail!("there is no root filesystem, and ./rootfs-fetch.sh could not make one");
     }

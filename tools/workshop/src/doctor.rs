@@ -1,7 +1,8 @@
 //! `cargo workshop doctor`: can this machine do the workshop? And what is left of earlier runs?
 //!
-//! Each probe looks at files only (/proc, /sys, the root filesystem, PATH), below a folder that stands for `/`: so it
-//! can be shown any machine there is.
+//! What a step is worth here shows when it is started ([`trial`]): in this place, as this user, with sudo if `cargo
+//! run` would use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root
+//! filesystem, PATH), below a folder that stands for `/`: so it can be shown any machine there is.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -28,6 +29,7 @@ use crate::say::RED;
 use crate::say::RESET;
 use crate::say::YELLOW;
 use crate::say::wrap;
+use trial::Trial;
 
 /// A machine to look at.
 struct Machine {
@@ -86,9 +88,9 @@ const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     cgroups,
     propagation,
     masked_proc,
-    root_filesystem,
-    programs,
     target,
+    programs,
+    root_filesystem,
 ];
 
 /// Looks at this machine, and says what it is good for.
@@ -105,45 +107,62 @@ pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
     if fix {
         return Ok(remove(&machine));
     }
-    let mut problems: Vec<Problem> = PROBES.iter().flat_map(|probe| probe(&machine)).collect();
-    if problems.iter().all(|problem| !problem.steps.contains(&9)) {
-        problems.extend(try_user_namespace());
-    }
+    let problems: Vec<Problem> = PROBES.iter().flat_map(|probe| probe(&machine)).collect();
+    let trial = trial::start(repo);
     let left = leftovers(&machine);
-    let (text, all) = report(repo, &problems, &left);
+    let (text, all) = report(repo, &problems, &trial, &left);
     say::print(&text);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What to print, and whether all ten steps can be done.
-fn report(repo: &Repo, problems: &[Problem], left: &[Leftover]) -> (String, bool) {
+fn report(repo: &Repo, problems: &[Problem], trial: &Trial, left: &[Leftover]) -> (String, bool) {
     let mut text = format!("{BOLD}Can this machine do the workshop?{RESET}\n\n");
-    let mut all = true;
+    let mut verdicts = Vec::new();
     for step in Step::all() {
-        let (colour, mark, verdict) = match verdict(problems, step.number()) {
-            Verdict::Ready => (GREEN, "✓", "ready"),
-            Verdict::WithSudo => (GREEN, "✓", "ready, with sudo"),
-            Verdict::Impossible => (RED, "✗", "not possible"),
+        // What was tried is known; what was not is only likely.
+        let (verdict, tried) = match trial.of(step) {
+            Some(Ok(how)) => (*how, true),
+            Some(Err(_)) => (Verdict::Impossible, true),
+            None => (verdict(problems, step.number()), false),
         };
-        all &= verdict != "not possible";
+        let (colour, mark, words) = match (verdict, tried) {
+            (Verdict::Ready, true) => (GREEN, "✓", "ready"),
+            (Verdict::WithSudo, true) => (GREEN, "✓", "ready, with sudo"),
+            (Verdict::Ready, false) => (YELLOW, "?", "likely"),
+            (Verdict::WithSudo, false) => (YELLOW, "?", "likely, with sudo"),
+            (Verdict::Impossible, _) => (RED, "✗", "not possible"),
+        };
+        verdicts.push(verdict);
         text += &format!(
-            "  {colour}{mark} {step}{RESET} {:<55} {colour}{verdict}{RESET}\n",
+            "  {colour}{mark} {step}{RESET} {:<58} {colour}{words}{RESET}\n",
             repo.idea(step)
         );
     }
+    text += &format!("\n  {}\n", wrap(&trial.summary()).join("\n  "));
+    for (message, steps) in trial.failures() {
+        let steps: Vec<_> = steps.iter().map(|step| step.to_string()).collect();
+        let what = wrap(&format!("Step {}: {message}", steps.join(", "))).join("\n  ");
+        text += &format!("\n  {RED}{what}{RESET}\n");
+    }
+    let fails = |step: &u8| verdicts[usize::from(*step) - 1] == Verdict::Impossible;
     let mut seen = BTreeSet::new();
     let (around, in_the_way): (Vec<_>, Vec<_>) =
         problems.iter().partition(|problem| problem.sudo_helps);
+    // Where sudo does not work it is no way around anything.
+    let around = around.into_iter().filter(|_| verdicts.contains(&Verdict::WithSudo));
     for problem in in_the_way.into_iter().chain(around).filter(|problem| seen.insert(&problem.what))
     {
         let colour = match problem {
             Problem { sudo_helps: true, .. } => DIM,
-            Problem { steps, .. } if steps.is_empty() => YELLOW,
+            // Steps that were seen to run have no problem; it is told all the same, as it may become one.
+            Problem { steps, .. } if !steps.iter().any(fails) => YELLOW,
             _ => RED,
         };
         let what = wrap(&problem.what).join("\n  ");
         text += &format!("\n  {colour}{what}{RESET}\n      {}\n", problem.cure);
     }
+    let all = !verdicts.contains(&Verdict::Impossible);
     if !left.is_empty() {
         text += &format!(
             "\n  {YELLOW}Left over from earlier runs{RESET} (`cargo workshop doctor --fix` removes it):\n"
@@ -158,7 +177,7 @@ fn report(repo: &Repo, problems: &[Problem], left: &[Leftover]) -> (String, bool
     (text, all)
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Ready,
     WithSudo,
@@ -284,15 +303,14 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
             "Use the VM: vagrant up (README.md)",
         )];
     };
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|number| number.parse::<u32>().ok());
-    if numbers.next().unwrap_or(0) >= 5 {
+    let numbers = release.split(|c: char| !c.is_ascii_digit());
+    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    if numbers >= vec![5, 4] {
         return Vec::new();
     }
     vec![problem(
         2..=STEPS,
-        format!("The kernel is too old: {release}. The workshop needs 5.0 or newer."),
+        format!("The kernel is too old: {release}. The workshop needs 5.4 or newer."),
         "Use the VM: vagrant up (README.md)",
     )]
 }
@@ -371,31 +389,6 @@ fn user_namespaces(machine: &Machine) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// What no file tells: whether a user namespace can really be made.
-fn try_user_namespace() -> Option<Problem> {
-    let mut unshare = Command::new("unshare");
-    unshare.args([
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        "true",
-    ]);
-    let done = unshare.output().ok()?;
-    if done.status.success() {
-        return None;
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    let said = said.lines().next().unwrap_or("no reason given").to_string();
-    Some(problem(
-        9..=STEPS,
-        format!("A user namespace cannot be made here: {said}"),
-        "Use the VM: vagrant up (README.md)",
-    ))
 }
 
 fn cgroups(machine: &Machine) -> Vec<Problem> {
@@ -503,7 +496,7 @@ fn root_filesystem(machine: &Machine) -> Vec<Problem> {
         )];
     }
     let mut problems = Vec::new();
-    let absent: Vec<&str> = ["bin/sh", "proc", "dev", "bin/ps", "bin/mount"]
+    let absent: Vec<&str> = ["bin/sh", "proc", "dev"]
         .into_iter()
         .filter(|name| rootfs.join(name).symlink_metadata().is_err())
         .collect();
@@ -511,7 +504,7 @@ fn root_filesystem(machine: &Machine) -> Vec<Problem> {
         problems.push(problem(
             5..=STEPS,
             format!("The root filesystem {shown} is not complete: {} missing.", absent.join(", ")),
-            "./rootfs-fetch.sh --force",
+            "./rootfs-fetch.sh   (it says what to do)",
         ));
     } else if let Some(other) = machine_of(&rootfs).filter(|arch| *arch != machine.arch) {
         problems.push(problem(
@@ -579,28 +572,42 @@ fn machine_of(rootfs: &Path) -> Option<&'static str> {
     }
 }
 
+/// What is typed in the guide, or needed by the tools: alternatives, Debian's package, what for.
+const PROGRAMS: &[(&[&str], &str, &str)] = &[
+    (&["git"], "git", "cargo workshop diff and compare"),
+    (&["unshare", "nsenter", "setpriv", "prlimit", "ipcmk"], "util-linux", "the checks and tests"),
+    (&["script"], "bsdutils", "the checks of the terminal"),
+    (&["ip"], "iproute2", "step 08, and the checks and tests"),
+    (&["ps"], "procps", "seeing anything from step 04 on"),
+    (&["hostname"], "hostname", "seeing anything in step 02"),
+    (&["strace"], "strace", "watching system calls in chapter 06"),
+    (&["man"], "man-db manpages manpages-dev", "reading on: unshare(2), namespaces(7)"),
+];
+
 fn programs(machine: &Machine) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (name, package, what_for) in [
-        ("git", "git", "cargo workshop diff and compare"),
-        ("unshare", "util-linux", "the checks and tests"),
-        ("nsenter", "util-linux", "the checks and tests"),
-        ("setpriv", "util-linux", "the checks and tests"),
-        ("script", "bsdutils", "the checks of the terminal"),
-        ("ip", "iproute2", "step 08, and the checks and tests"),
-        ("ipcmk", "util-linux", "step 08, and the checks and tests"),
-        ("ps", "procps", "seeing anything from step 04 on"),
-        ("hostname", "hostname", "seeing anything in step 02"),
-    ] {
-        if !machine.has_program(name) {
-            problems.push(problem(
-                [],
-                format!("The program {name} is missing: needed for {what_for}."),
-                format!("sudo apt install {package}"),
-            ));
+    let mut missing = Vec::new();
+    let mut packages = Vec::new();
+    for (names, package, what_for) in PROGRAMS {
+        let absent: Vec<_> =
+            names.iter().filter(|name| !machine.has_program(name)).copied().collect();
+        if !absent.is_empty() {
+            missing.push(format!("{} (for {what_for})", absent.join(", ")));
+            packages.push(*package);
         }
     }
-    problems
+    if !machine.has_program("curl") && !machine.has_program("wget") {
+        missing.push("curl or wget (to have Alpine Linux as root filesystem)".into());
+        packages.push("curl ca-certificates");
+    }
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let cure = if machine.has_program("apt") {
+        format!("sudo apt install {}", packages.join(" "))
+    } else {
+        format!("Install what is called, in Debian: {}", packages.join(" "))
+    };
+    vec![problem([], format!("Programs are missing: {}.", missing.join("; ")), cure)]
 }
 
 fn target(machine: &Machine) -> Vec<Problem> {
@@ -708,3 +715,4 @@ fn remove(machine: &Machine) -> ExitCode {
 
 #[cfg(test)]
 mod tests;
+mod trial;

@@ -40,9 +40,13 @@ impl Repo {
         self.root().join("my-container")
     }
 
-    /// The root filesystem of the containers.
+    /// The root filesystem of the containers. (A relative ROOTFS counts from the working directory, as it does for the
+    /// steps and in a shell.)
     pub fn rootfs(&self) -> PathBuf {
-        self.root().join(env::var_os("ROOTFS").unwrap_or_else(|| "rootfs".into()))
+        match env::var_os("ROOTFS") {
+            Some(rootfs) => env::current_dir().unwrap_or_default().join(rootfs),
+            None => self.root().join("rootfs"),
+        }
     }
 
     /// A folder for what is worth remembering until `cargo clean`: how far the learner is, which hints were shown.

@@ -30,14 +30,14 @@ impl Fake {
             fake.write(&format!("/proc/self/ns/{name}"), "");
         }
         for name in [
-            "git", "unshare", "nsenter", "setpriv", "script", "ip", "ipcmk", "ps", "hostname",
-            "sudo",
+            "apt", "git", "unshare", "nsenter", "setpriv", "prlimit", "script", "ip", "ipcmk",
+            "ps", "hostname", "strace", "man", "wget", "sudo",
         ] {
             fake.write(&format!("/usr/bin/{name}"), "");
         }
         fake.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
         fake.write("/sys/fs/cgroup/cgroup.subtree_control", "cpu memory pids\n");
-        for name in ["proc/empty", "dev/empty", "bin/ps", "bin/mount"] {
+        for name in ["proc/empty", "dev/empty", "bin/busybox"] {
             fake.write(&format!("/repo/rootfs/{name}"), "");
         }
         fake.elf(62);
@@ -126,6 +126,12 @@ fn an_old_kernel() {
     let fake = Fake::new();
     fake.write("/proc/sys/kernel/osrelease", "4.19.0-26-amd64\n");
     fake.only("too old: 4.19.0", "vagrant up", ".xxxxxxxxx");
+    fake.write("/proc/sys/kernel/osrelease", "5.3.18-59-default\n");
+    fake.only("too old: 5.3.18", "vagrant up", ".xxxxxxxxx");
+    for new_enough in ["5.4.0-1-amd64\n", "5.10.0\n", "6.1.0-13-amd64\n", "10.0\n"] {
+        fake.write("/proc/sys/kernel/osrelease", new_enough);
+        assert_eq!(fake.verdicts(), "..........", "{new_enough}");
+    }
 }
 
 #[test]
@@ -246,8 +252,8 @@ fn no_root_filesystem() {
 #[test]
 fn half_a_root_filesystem() {
     let fake = Fake::new();
-    fake.remove("/repo/rootfs/bin/mount");
-    fake.only("not complete: bin/mount missing", "./rootfs-fetch.sh --force", "....xxxxxx");
+    fake.remove("/repo/rootfs/proc");
+    fake.only("not complete: proc missing", "./rootfs-fetch.sh", "....xxxxxx");
 }
 
 #[test]
@@ -310,7 +316,12 @@ fn a_root_filesystem_mounted_on_itself_is_left_over() {
 fn missing_programs_are_worth_a_word() {
     let fake = Fake::new();
     fake.remove("/usr/bin/git");
-    fake.only("program git is missing", "sudo apt install git", "..........");
+    fake.only("missing: git (for", "sudo apt install git", "..........");
+    // One of the two is enough.
+    fake.remove("/usr/bin/wget");
+    fake.only("curl or wget", "sudo apt install git curl", "..........");
+    fake.write("/usr/bin/curl", "");
+    fake.only("missing: git (for", "sudo apt install git", "..........");
 }
 
 #[test]
