@@ -6,12 +6,12 @@
 # Run it as the one who will work here; it calls sudo for what needs root. Again does no harm, and only what is missing.
 #   --login-here   new logins start in this folder (the Vagrantfile asks for this)
 #   --new-rootfs   nothing else than a new root filesystem, also where it is mounted over a shared folder
-# Environment: WORKSHOP_DISK, where target/ and rootfs/ really are if this folder is shared (default: /var/lib/workshop).
+# Environment: WORKSHOP_DISK, where target/ and rootfs/ really are if this folder is shared (/var/lib/workshop).
 # It prints a line per stage. Exit status: 0 when the doctor is content, 1 when a stage failed, 2 for wrong usage.
 set -eu
 
-PACKAGES="busybox-static ca-certificates curl gcc git iproute2 less libc6-dev man-db manpages manpages-dev mount nano procps psmisc \
-strace sudo tmux tree util-linux"
+PACKAGES="busybox-static ca-certificates curl gcc git iproute2 less libc6-dev man-db manpages manpages-dev mount nano \
+procps psmisc strace sudo tmux tree util-linux"
 WANTED_MIB=2800 # packages 1200, target 1200, the crates' sources and the root filesystem 100; and some air
 OWN_DISK=${WORKSHOP_DISK:-/var/lib/workshop}
 
@@ -143,7 +143,7 @@ install_rust() {
         install_rust_with_rustup
     fi
     at_least "$wanted" "$(cargo_here)" ||
-        fail "the cargo found first is $(cargo_here) ($(command -v cargo)), and the workshop needs $wanted: remove the old one"
+        fail "the cargo found first is $(cargo_here) ($(command -v cargo)), and $wanted is needed: remove the old one"
 }
 
 install_rust_with_rustup() {

@@ -20,7 +20,8 @@ check() {
     fi
 }
 
-# start COMMAND...: in the background, with $typed as input, until it has said "ready". finish: ends it, and gives its exit status.
+# start COMMAND...: in the background, with $typed as input, until it has said "ready". finish: ends it, and gives its
+# exit status.
 start() {
     rm -f "$work/in" "$work/out"
     mkfifo "$work/in" "$work/out"
@@ -31,6 +32,9 @@ start() {
     read -r ready <&9 || ready="nothing, but: $(cat "$work/errors")"
     check "it starts: $(basename "$1")" "$ready" ready
 }
+
+# What look says of the processes of the only container with a limit on them.
+looked() { "$bin/look" --once | grep -o '[0-9]* of 20.*'; }
 
 finish() {
     exec 8>&- 9<&-
@@ -59,6 +63,7 @@ check_limits_as_root() {
     check "as root: memory.max" "$(cat "$cgroup/memory.max")" 52428800
     check "as root: cpu.max" "$(cat "$cgroup/cpu.max")" "50000 100000"
     check "as root: the fork bomb fills it, and no more" "$(cat "$cgroup/pids.peak")" 20
+    check "as root: look shows it" "$(looked)" "19 of 20 (peak 20)  limit met once"
     check "as root: fork says why" "$(grep -c 'Resource temporarily unavailable' "$work/errors")" 1
     finish
     check "as root: the cgroup is gone" "$(echo /sys/fs/cgroup/step10-*)" '/sys/fs/cgroup/step10-*'
@@ -77,6 +82,7 @@ check_limits_without_root() {
     check "without root: pids.max" "$(cat "$cgroup/pids.max")" 20
     check "without root: memory.max" "$(cat "$cgroup/memory.max")" 52428800
     check "without root: the fork bomb fills it, and no more" "$(cat "$cgroup/pids.peak")" 20
+    check "without root: look shows it" "$(looked)" "19 of 20 (peak 20)  limit met once"
     check "without root: fork says why" "$(grep -c 'Resource temporarily unavailable' "$work/errors")" 1
     finish
     check "without root: the cgroup is gone" "$(find /sys/fs/cgroup/user.slice -name 'step10-*')" ""

@@ -149,6 +149,11 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
         let cause = "no cgroup file system is mounted (`cargo workshop doctor`)";
         return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
     };
+    if shown(&command.path).is_empty() {
+        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and \
+                     has to tell `child` (`--cgroup NAME`)";
+        return Err(held.wrong(EXPECTED, "it is in the top one", cause));
+    }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
@@ -192,8 +197,8 @@ fn pids_limit(lab: &Lab) -> Result<()> {
             continue;
         }
         let cause = if written == "max" {
-            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command (the \
-             default is 20)"
+            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command \
+             (the default is 20)"
                 .into()
         } else if written != limit.to_string() {
             format!("pids.max says {written}: write what --pids-limit says, and 20 without it")

@@ -27,8 +27,8 @@ impl Cgroups {
     /// Those of this host.
     ///
     /// # Errors
-    /// [`Error::NeedsRoot`] if this is not root; [`Error::Missing`] if the machine has no cgroup trees for pids, memory and
-    /// cpu, or nobody may make a folder in them (in a container they are often read-only).
+    /// [`Error::NeedsRoot`] if this is not root; [`Error::Missing`] if the machine has no cgroup trees for pids, memory
+    /// and cpu, or nobody may make a folder in them (in a container they are often read-only).
     pub fn on(host: &Host) -> Result<Cgroups> {
         match &host.fence().wall {
             Wall::Cgroup(tree) => Ok(Cgroups { v2: tree.v2, folders: tree.roots() }),

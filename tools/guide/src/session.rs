@@ -15,9 +15,10 @@
 //! - `^C`, `^D`, `^Z`, `^\` after a prompt, or alone on a line while a command runs, is that key.
 //! - `> ` continues a command.
 //!
-//! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's own; `v1` or
-//! `v2`, the same, and only on a machine with that version (`scripts/vm/test.sh guide` has one with v2); `solution NAME`,
-//! with the step's program as the exercise changes it.
+//! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's
+//! own; `v1` or
+//! `v2`, the same, and only on a machine with that version (`scripts/vm/test.sh guide` has one with v2); `solution
+//! NAME`, with the step's program as the exercise changes it.
 //!
 //! In front of every command the tool waits until its terminal shows a prompt and no process of the host is busy. So
 //! `sleep 100 &` is asleep, and has said what it says, when the next command is typed.
@@ -47,6 +48,7 @@ use steps::Steps;
 
 use crate::Text;
 use crate::normal::Normal;
+use crate::normal::is_borrowed;
 use crate::normal::plain;
 use crate::normal::without_flood;
 use crate::quote::fence;
@@ -243,8 +245,8 @@ impl Terminal {
             }
             ensure!(
                 Instant::now() < end,
-                "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends it, \
-                 ^C say, alone on a line below.) What came until then:\n{}",
+                "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends \
+                 it, ^C say, alone on a line below.) What came until then:\n{}",
                 self.patience.as_secs(),
                 self.text()
             );
@@ -262,7 +264,8 @@ impl Terminal {
     }
 }
 
-/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`]. Returns whether it came to that.
+/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`]. Returns whether it came to
+/// that.
 fn quiet(host: &Host, terminals: &mut Terminals) -> anyhow::Result<bool> {
     let end = Instant::now() + BUSY;
     let mut look = || {
@@ -340,6 +343,9 @@ impl Stage<'_> {
             programs.insert(name.clone(), self.steps.solved(step, solution)?);
         }
         programs.insert("my-container".to_string(), programs[&name].clone());
+        if typed.contains("target/debug/look") {
+            programs.insert("look".to_string(), self.steps.package("look")?);
+        }
         let setup = Setup::new(&programs[&name]);
         let setup = if step.number() < 5 { setup.without_rootfs() } else { setup };
         let host = match setup.start() {
@@ -380,7 +386,8 @@ impl Stage<'_> {
         match words.layout.as_deref() {
             Some("v2") if !v2 => {
                 return keep(
-                    "it needs cgroup v2, and this machine has another layout (scripts/vm/test.sh guide runs it on one that has it)",
+                    "it needs cgroup v2, and this machine has another layout (scripts/vm/test.sh guide runs it on one \
+                     that has it)",
                     false,
                 );
             }
@@ -513,7 +520,7 @@ fn play(
     words: &Words,
     patience: Duration,
 ) -> anyhow::Result<Vec<String>> {
-    let mut normal = Normal::new(|kind| namespace(host, kind));
+    let mut normal = Normal::new(|kind| namespace(host, kind), borrowed(host)?);
     let mut terminals: Terminals = [None, None, None];
     let mut written: Vec<String> = Vec::new();
     let Line::Typed { prompt: first, .. } = &lines[0] else {
@@ -638,6 +645,13 @@ fn strip_echo<'a>(text: &'a str, typed: &str) -> &'a str {
     let text = &text[end..];
     text.strip_prefix('\n')
         .unwrap_or(text.trim_start_matches(' ').strip_prefix('\n').unwrap_or(text))
+}
+
+/// How many mounts the host has borrowed from the machine.
+fn borrowed(host: &Host) -> anyhow::Result<usize> {
+    let mounts = host.read("/proc/1/mountinfo")?;
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    Ok(places.filter(|place| is_borrowed(place)).count())
 }
 
 /// The number of a namespace that the host's first process is in.

@@ -4,7 +4,7 @@ mod catch_up;
 mod check;
 mod diff;
 mod doctor;
-mod guide;
+mod package;
 mod repo;
 mod say;
 mod status;
@@ -20,7 +20,8 @@ use repo::Step;
 
 /// Checks your container step by step, and helps along the way.
 ///
-/// Exit status: 0 if all is well, 1 if something is not there yet, 2 for wrong usage or where the command could not do its work.
+/// Exit status: 0 if all is well, 1 if something is not there yet, 2 for wrong usage or where the command could not do
+/// its work.
 #[derive(Parser)]
 #[command(name = "workshop", bin_name = "cargo workshop", version, disable_help_subcommand = true)]
 struct Cli {
@@ -62,6 +63,12 @@ enum Task {
         #[arg(long)]
         fix: bool,
     },
+    /// Draw the containers that run right now, and what each process shares with the host (`look --help`: how)
+    #[command(disable_help_flag = true)]
+    Look {
+        #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// For those who write the guide: renew and check what workshop.md quotes
     #[command(disable_help_flag = true)]
     Guide {
@@ -79,7 +86,8 @@ fn main() -> ExitCode {
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
         Some(Task::Doctor { fix }) => doctor::doctor(&repo, fix),
-        Some(Task::Guide { args }) => guide::run(&repo, &args),
+        Some(Task::Guide { args }) => package::run(&repo, "guide", &args),
+        Some(Task::Look { args }) => package::run(&repo, "look", &args),
     });
     done.unwrap_or_else(|err| {
         say::error(&format!("{err:#}"));
