@@ -3,7 +3,7 @@
 //! ```text
 //! [NAME] step NN                  the step that is changed
 //! WORD: TEXT                      what else is to be known of it
-//! -LINES, +LINES                  what stands in the step's main.rs, exactly once, and what instead of it
+//! -LINES, +LINES                  what stands in the step's main.rs without comments, exactly once, and what instead of it
 //! ~                               between two of those without a line in between
 //! ```
 
@@ -71,7 +71,8 @@ impl Edited {
 
     /// The source; or which line of the reference step is not there any more.
     fn source(&self, steps: &Steps) -> Result<String> {
-        let mut text = steps.source(self.step).map_err(|err| Error::Failed(format!("{err:#}")))?;
+        let source = steps.source(self.step).map_err(|err| Error::Failed(format!("{err:#}")))?;
+        let mut text = without_comments(&source);
         for (from, to) in &self.edits {
             if text.matches(from).count() != 1 {
                 let why = format!("step {} has not exactly one {from:?}", self.step);
@@ -81,6 +82,12 @@ impl Edited {
         }
         Ok(text)
     }
+}
+
+/// A step's lines without its comments, which may change at any time. (Its doc comments are its help texts.)
+fn without_comments(source: &str) -> String {
+    let lines = source.lines().filter(|line| !line.trim_start().starts_with("// "));
+    lines.map(|line| line.split(" // ").next().unwrap_or(line).to_string() + "\n").collect()
 }
 
 /// The programs of a list, by their names, built if they are not yet; or why one cannot be.

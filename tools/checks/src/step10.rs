@@ -149,11 +149,6 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
         let cause = "no cgroup file system is mounted (`cargo workshop doctor`)";
         return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
     };
-    if shown(&command.path).is_empty() {
-        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and \
-                     has to tell `child` (`--cgroup NAME`)";
-        return Err(held.wrong(EXPECTED, "it is in the top one", cause));
-    }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
