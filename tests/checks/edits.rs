@@ -3,9 +3,8 @@
 //! ```text
 //! [NAME] step NN                  the step that is changed
 //! WORD: TEXT                      what else is to be known of it
-//! -LINES, +LINES                  what stands in the step's main.rs without comments, exactly once, and what instead of it
-//! ~                               between two of those without a line in between
-//! ```
+//! -LINES, +LINES                  what stands in the step's main.rs without comments, exactly once, and what instead
+//! of it ~                               between two of those without a line in between ```
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

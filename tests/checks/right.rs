@@ -1,5 +1,5 @@
-//! The checker is checked: other ways to do what a step does (right.txt), each as right as the step itself. No check refuses
-//! them.
+//! The checker is checked: other ways to do what a step does (right.txt), each as right as the step itself. No check
+//! refuses them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

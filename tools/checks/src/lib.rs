@@ -139,8 +139,8 @@ impl<T: Into<String>> From<T> for Cause {
 }
 
 impl Failure {
-    /// The check that is about what went wrong, in a program that is at this step: its hints and pages help. It is the one
-    /// that the cause names. But what was not broken a step earlier belongs to this step.
+    /// The check that is about what went wrong, in a program that is at this step: its hints and pages help. It is the
+    /// one that the cause names. But what was not broken a step earlier belongs to this step.
     pub fn about(&self, failed: &'static Check, at: Step) -> &'static Check {
         let named = self.cause.about.and_then(|name| all().find(|check| check.name == name));
         let first = all().find(|check| check.from == at).unwrap_or(failed);
@@ -261,7 +261,8 @@ impl Bench {
         (!outgrown).then_some(verdict)
     }
 
-    /// Whether the program takes the option that the last step brings: then it is there, whatever else is wrong with it.
+    /// Whether the program takes the option that the last step brings: then it is there, whatever else is wrong with
+    /// it.
     fn is_at_last(&mut self) -> bool {
         let Ok(lab) = Lab::new(&self.program) else { return false };
         lab.run(&["--pids-limit", "7", "true"])

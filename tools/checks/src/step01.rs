@@ -96,8 +96,8 @@ fn runs(lab: &Lab) -> Result<()> {
             && done.status == Some(0)
             && !done.stderr.contains("nothing is here yet");
         let cause: Cause = if done.stdout == "echo hello\n" {
-            "the command gets its own name as the first argument: what Command::new has got is not for Command::args as \
-             well (`&args.command[1..]`)"
+            "the command gets its own name as the first argument: what Command::new has got is not for Command::args \
+             as well (`&args.command[1..]`)"
                 .into()
         } else if done.stdout == "hello\nhello\n" {
             Cause::about(
@@ -224,8 +224,8 @@ fn status(lab: &Lab) -> Result<()> {
                  (ExitStatus::code())"
                     .into()
             }
-            _ => "the number that wait(2) returns is not passed on as it is (ExitStatus::success() only says whether it \
-                  is 0): ExitStatus::code(), then ExitCode::from"
+            _ => "the number that wait(2) returns is not passed on as it is (ExitStatus::success() only says whether \
+                  it is 0): ExitStatus::code(), then ExitCode::from"
                 .into(),
         };
         return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));

@@ -48,11 +48,11 @@ fn named(lab: &Lab) -> Result<()> {
     Err(done.wrong("\"container\"", done.summary(), cause))
 }
 
-/// A name that comes after the start of the command may be there before it looks, or not. With sethostname(2) held up for a
-/// moment it is not; where nothing can hold it up, many runs have to tell.
+/// A name that comes after the start of the command may be there before it looks, or not. With sethostname(2) held up
+/// for a moment it is not; where nothing can hold it up, many runs have to tell.
 fn named_in_time(lab: &Lab) -> Result<()> {
-    const LATE: &str = "sethostname(2) comes after the command was started: it may look at the old name first. Call it in \
-        `child` before Command::spawn";
+    const LATE: &str = "sethostname(2) comes after the command was started: it may look at the old name first. Call it \
+        in `child` before Command::spawn";
     let runs = if lab.has_strace() { 1 } else { 30 };
     for _ in 0..runs {
         let done = lab.run_slowed("sethostname", &["hostname"])?;

@@ -27,7 +27,8 @@ pub const CHECKS: &[Check] = &[
     check! { 4, signals, "starts the command with no signal blocked or ignored",
         read: "signal(7): \"Signal mask and pending signals\", execve(2)",
         hints: [
-            "Which of your program's signal settings does a command inherit? /proc/PID/status shows them: SigBlk, SigIgn.",
+            "Which of your program's signal settings does a command inherit? /proc/PID/status shows them: SigBlk, \
+             SigIgn.",
             "Unblock what you have blocked before Command::spawn: SigSet::empty().thread_set_mask().",
         ],
         lines: ["thread_set_mask()"],
@@ -83,13 +84,14 @@ fn command_is_init(held: &Held) -> String {
     let lab = held.running.lab;
     let children = lab.namespace(held.runner, "pid_for_children");
     if children == lab.namespace(held.command, "pid") {
-        return "PID 1 is the command itself: your `child` has become the command, by execve(2) (exec(), Docker's way), and is \
-                not there any more to do an init's duties (reap orphans, pass signals on). Start the command as a child of \
-                its own (Command::spawn), and wait for it"
+        return "PID 1 is the command itself: your `child` has become the command, by execve(2) (exec(), Docker's way), \
+                and is not there any more to do an init's duties (reap orphans, pass signals on). Start the command as \
+                a child of its own (Command::spawn), and wait for it"
             .into();
     }
-    "PID 1 is the command itself, not `child`: unshare(CLONE_NEWPID) was called in `child`, and it only concerns processes that \
-     the caller starts afterwards. Call it in `run`: then `child` is PID 1 and can do an init's duties"
+    "PID 1 is the command itself, not `child`: unshare(CLONE_NEWPID) was called in `child`, and it only concerns \
+     processes that the caller starts afterwards. Call it in `run`: then `child` is PID 1 and can do an init's \
+     duties"
         .into()
 }
 
@@ -169,8 +171,8 @@ fn orphans(lab: &Lab) -> Result<()> {
         let cause = if is_init {
             command_is_init(&held)
         } else if left == pids.len() {
-            "PID 1 waits for the command only: orphans become its children, and stay zombies until it waits for them, too. \
-             Wait for any child, waitpid(-1), until it was the command"
+            "PID 1 waits for the command only: orphans become its children, and stay zombies until it waits for them, \
+             too. Wait for any child, waitpid(-1), until it was the command"
                 .into()
         } else {
             "only one orphan was buried: when several have ended, PID 1 may get a single SIGCHLD for all of them. Call \
@@ -187,11 +189,11 @@ fn orphans(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     let cause = if done.status == Some(137) {
-        "the command was killed with SIGKILL when another signal came (SIGCONT to PID 1): pass on the signal that came, so \
-         that the command may react to it"
+        "the command was killed with SIGKILL when another signal came (SIGCONT to PID 1): pass on the signal that \
+         came, so that the command may react to it"
     } else {
-        "your program takes the status of the orphan that ended first (128 + 12) for that of the command: compare the PID \
-         that waitpid(2) returns with the command's, and go on waiting if it is another"
+        "your program takes the status of the orphan that ended first (128 + 12) for that of the command: compare the \
+         PID that waitpid(2) returns with the command's, and go on waiting if it is another"
     };
     Err(done.wrong("exit status 0, the command's", done.ending(), cause))
 }
@@ -242,14 +244,15 @@ fn signals(lab: &Lab) -> Result<()> {
     let (got, cause) = if !blocked.is_empty() {
         (
             format!("blocked in the command: {}", named(&blocked)),
-            "signals are blocked in the command: a process inherits the signal mask, also through execve(2). Whoever blocks \
-             signals has to unblock them again before the command is started: SigSet::empty().thread_set_mask()",
+            "signals are blocked in the command: a process inherits the signal mask, also through execve(2). Whoever \
+             blocks signals has to unblock them again before the command is started: \
+             SigSet::empty().thread_set_mask()",
         )
     } else if !ignored.is_empty() {
         (
             format!("ignored by the command: {}", named(&ignored)),
-            "signals are ignored by the command: what is set to \"ignore\" stays so through execve(2), only handlers do not. \
-             Use a handler that does nothing in place of \"ignore\" (SIG_IGN)",
+            "signals are ignored by the command: what is set to \"ignore\" stays so through execve(2), only handlers \
+             do not. Use a handler that does nothing in place of \"ignore\" (SIG_IGN)",
         )
     } else {
         running.end()?;
@@ -288,9 +291,9 @@ fn dies_with_runner(lab: &Lab) -> Result<()> {
     if lab.wait_until(|| !lab.lives(early.init)) {
         return Ok(());
     }
-    let cause = "the runner has died before `child` has told the kernel that it wants to die with it (PR_SET_PDEATHSIG): then \
-                 no signal comes any more. After prctl(2), look whether the runner is still there: PPid in \
-                 /proc/self/status, compared with the number that `run` hands on";
+    let cause = "the runner has died before `child` has told the kernel that it wants to die with it \
+                 (PR_SET_PDEATHSIG): then no signal comes any more. After prctl(2), look whether the runner is still \
+                 there: PPid in /proc/self/status, compared with the number that `run` hands on";
     let expected =
         "the runner is killed as soon as it has started `child`, and the container is gone, too";
     Err(early.running.wrong(expected, "the container still runs", cause))
@@ -342,9 +345,9 @@ fn early_sigterm(lab: &Lab) -> Result<()> {
     if ended && done.status == Some(143) {
         return Ok(());
     }
-    let cause = "SIGTERM has reached `child` before its handlers are there, and is lost: the kernel throws away what PID 1 has \
-                 no handler for, unless it is blocked. Block all signals in `run` before `child` is started (it inherits \
-                 the mask): SigSet::all().thread_block(), and unblock them when the handlers are there";
+    let cause = "SIGTERM has reached `child` before its handlers are there, and is lost: the kernel throws away what \
+                 PID 1 has no handler for, unless it is blocked. Block all signals in `run` before `child` is started \
+                 (it inherits the mask): SigSet::all().thread_block(), and unblock them when the handlers are there";
     let expected = "`kill -TERM` on the runner as soon as it has started `child`: exit status 143";
     let got = if ended { done.ending() } else { "the container still runs".into() };
     Err(done.wrong(expected, got, cause))

@@ -118,8 +118,8 @@ fn proc_gone(lab: &Lab) -> Result<()> {
         let cause = if always && lab.hold(&[], "").is_ok_and(|held| held.apart("mnt", "").is_ok()) {
             SHARED
         } else if always && several {
-            "more was mounted than /proc, and in the host's mount namespace, where nobody takes it off again. (From step 07 \
-             on a mount namespace does: CLONE_NEWNS)"
+            "more was mounted than /proc, and in the host's mount namespace, where nobody takes it off again. (From \
+             step 07 on a mount namespace does: CLONE_NEWNS)"
         } else if always {
             "nobody unmounts what was mounted: umount2(\"/proc\", MNT_DETACH) in `child`, when the command has ended"
         } else if args.is_empty() {

@@ -64,9 +64,9 @@ pub const CHECKS: &[Check] = &[
 
 pub const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new \
     one (or on put_old). Take it off with umount2(…, MNT_DETACH)";
-const RUNNER_MOVED: &str = "the runner is in the same mount namespace as the container, and pivot_root(2) has moved it into the \
-    new root as well: it finds nothing of the host's any more (in step 10 it is to remove a cgroup there). Call \
-    unshare(CLONE_NEWNS) in `child`, not in `run`";
+const RUNNER_MOVED: &str = "the runner is in the same mount namespace as the container, and pivot_root(2) has moved it \
+    into the new root as well: it finds nothing of the host's any more (in step 10 it is to remove a cgroup there). \
+    Call unshare(CLONE_NEWNS) in `child`, not in `run`";
 const CHROOT: &str = "the root was changed with chroot(2), which only moves the starting point of path names: root \
     inside can call it once more and climb out. pivot_root(2) exchanges the root mount itself";
 

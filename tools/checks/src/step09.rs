@@ -48,9 +48,10 @@ pub const CHECKS: &[Check] = &[
     check! { 9, closed_home, "enters a root filesystem in a home that is closed to others",
         read: "user_namespaces(7): \"Capabilities\", path_resolution(7)",
         hints: [
-            "A home is often closed to others (0700). Root outside may enter it all the same. May root of a user namespace?",
-            "Its power ends at the files of users that are not mapped. But what was entered before stays open: chdir(2) to \
-             the root filesystem before unshare(2), and after that everything relative to \".\".",
+            "A home is often closed to others (0700). Root outside may enter it all the same. May root of a user \
+             namespace?",
+            "Its power ends at the files of users that are not mapped. But what was entered before stays open: \
+             chdir(2) to the root filesystem before unshare(2), and after that everything relative to \".\".",
         ],
         lines: ["unistd::chdir(&args.rootfs)", "mount(Some(\".\")"],
     },
@@ -159,8 +160,8 @@ fn setgroups_on_this_machine(lab: &Lab) -> Result<()> {
     })))
 }
 
-/// Started by root, with a root filesystem that lies in somebody else's home. (An ordinary user has no such home: there is
-/// nobody else on the host.)
+/// Started by root, with a root filesystem that lies in somebody else's home. (An ordinary user has no such home: there
+/// is nobody else on the host.)
 fn closed_home(lab: &Lab) -> Result<()> {
     if !is_root() {
         return Ok(());
@@ -173,9 +174,9 @@ fn closed_home(lab: &Lab) -> Result<()> {
     }
     let said = excerpt(&done.stderr);
     let cause = if ["EACCES", "Permission denied"].iter().any(|text| said.contains(text)) {
-        "EACCES: root of a user namespace has no power over what belongs to users that are not mapped in it, so that it may not \
-         search their home. Enter the root filesystem before unshare(CLONE_NEWUSER), in `run`, by chdir(2), and use \".\" \
-         from then on"
+        "EACCES: root of a user namespace has no power over what belongs to users that are not mapped in it, so that \
+         it may not search their home. Enter the root filesystem before unshare(CLONE_NEWUSER), in `run`, by chdir(2), \
+         and use \".\" from then on"
             .into()
     } else {
         done.why_not_run()

@@ -306,8 +306,8 @@ fn two_at_once(lab: &Lab) -> Result<()> {
     let (first, one) = hold(lab, &[], "", "pids")?;
     let (second, other) = hold(lab, &[], "", "pids")?;
     if one.path == other.path {
-        let cause = "the two containers are in the same cgroup, and share its limits: its name is the same in every run. Make \
-                     it unique, with `run`'s process number for example";
+        let cause = "the two containers are in the same cgroup, and share its limits: its name is the same in every \
+                     run. Make it unique, with `run`'s process number for example";
         return Err(second.wrong(EXPECTED, &format!("both are in {}", shown(&one.path)), cause));
     }
     first.release()?;
@@ -352,8 +352,8 @@ fn cgroup_gone(lab: &Lab) -> Result<()> {
             "the cgroup is removed only if the command ends by itself: remove it whatever the result, before you look \
              at it"
         } else if way.starts_with("the set-up") {
-            "the cgroup is removed only if all goes well: something leaves `run` earlier, with `?` or return. Remove it \
-             whatever the result, before you look at it"
+            "the cgroup is removed only if all goes well: something leaves `run` earlier, with `?` or return. Remove \
+             it whatever the result, before you look at it"
         } else {
             "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try \
              again after a moment; a folder of cgroups is removed with rmdir(2) alone, its files cannot be)"

@@ -1,7 +1,8 @@
 //! The cgroups of a classroom host.
 //!
 //! There is no namespace that makes new cgroups: they are folders of the machine, and need root. The host's
-//! [fence](crate::fence) has a folder in every tree that the steps use, and on the host these are the roots of the trees.
+//! [fence](crate::fence) has a folder in every tree that the steps use, and on the host these are the roots of the
+//! trees.
 
 use std::fs;
 use std::path::Path;

@@ -1,11 +1,12 @@
 //! The wall around a classroom host. It holds without anybody watching.
 //!
-//! What runs on a host may be a learner's half-finished program: one that forks, or takes memory, without end, or signals
-//! whoever it can reach. So all of it is in a session of its own, and
+//! What runs on a host may be a learner's half-finished program: one that forks, or takes memory, without end, or
+//! signals whoever it can reach. So all of it is in a session of its own, and
 //!
 //! - of root: in a cgroup with a limit on processes and memory, which also makes it weigh, all together, as much as one
 //!   process of the machine;
-//! - of an ordinary user: under resource limits. In the host's user namespace, RLIMIT_NPROC counts the processes there and in
+//! - of an ordinary user: under resource limits. In the host's user namespace, RLIMIT_NPROC counts the processes there
+//!   and in
 //!   those below it, and nobody else's (user_namespaces(7), getrlimit(2)). The kernel does not apply it to root.
 //!
 //! The host's files are a tmpfs with a size: see [`Host`](crate::Host).
@@ -239,8 +240,8 @@ impl Tree {
     }
 }
 
-/// A command that runs what is appended to it on this machine, for an ordinary user: with room for [`PROCESSES`] more than he
-/// has, and in a session of its own.
+/// A command that runs what is appended to it on this machine, for an ordinary user: with room for [`PROCESSES`] more
+/// than he has, and in a session of its own.
 pub fn on_this_machine() -> Command {
     let me = geteuid().as_raw();
     let mine = |entry: &DirEntry| entry.metadata().is_ok_and(|data| data.uid() == me);

@@ -155,10 +155,11 @@ impl Setup {
     }
 }
 
-/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its owner
-/// was killed early. It is in a session of its own, and outlives its owner.
+/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its
+/// owner was killed early. It is in a session of its own, and outlives its owner.
 ///
-/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third try.
+/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third
+///   try.
 const KEEPER: &str = "\
 place=$1 count=$2 folders=
 shift 2
@@ -452,8 +453,8 @@ fn borrowed(links: bool) -> impl Iterator<Item = &'static str> {
     crate::normal::BORROWED.iter().copied().filter(is)
 }
 
-/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the host's own:
-/// it has a size.
+/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the
+/// host's own: it has a size.
 fn fstab(place: &Path, fence: &Fence) -> String {
     let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
     let root = escaped(&place.join("root"));

@@ -13,8 +13,8 @@ pub const ROWS: &[Row] = &[
         "named",
         NotRun,
         |it| shift(it) == Some(Shift::More),
-        "`child` has got more than the command: {handed}. What stands before the command on `run`'s own command line (its \
-         name, and `run`) is not for `child`: skip it, skip(2)",
+        "`child` has got more than the command: {handed}. What stands before the command on `run`'s own command line \
+         (its name, and `run`) is not for `child`: skip it, skip(2)",
     ),
     seen(
         "named",
@@ -27,23 +27,23 @@ pub const ROWS: &[Row] = &[
         "named",
         NotRun,
         |it| shift(it) == Some(Shift::Eaten) && is_told(it),
-        "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects before \
-         the command (from step 04 on the runner's number, in step 10 the name of the cgroup) has to be handed on by `run`, \
-         in the same order",
+        "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects \
+         before the command (from step 04 on the runner's number, in step 10 the name of the cgroup) has to be handed \
+         on by `run`, in the same order",
     ),
     seen(
         "named",
         NotRun,
         |it| shift(it) == Some(Shift::Behind),
-        "something stands behind the command: {handed}. From the command on everything belongs to the command: what is for \
-         `child` itself (its options, the runner's number) has to be handed on before it",
+        "something stands behind the command: {handed}. From the command on everything belongs to the command: what is \
+         for `child` itself (its options, the runner's number) has to be handed on before it",
     ),
     seen(
         "lookup",
         NotRun,
         |it| it.done.status == Some(127) && !is_in_path(it),
-        "/bin is not in PATH: the command was looked for as {tried}. PATH is a list of folders with colons in between, and \
-         has to be set for the process that looks the command up",
+        "/bin is not in PATH: the command was looked for as {tried}. PATH is a list of folders with colons in between, \
+         and has to be set for the process that looks the command up",
     ),
     seen(
         "named",
@@ -67,8 +67,8 @@ pub const ROWS: &[Row] = &[
     ),
     otherwise(
         |it| it.done.status == Some(0) && !it.done.stderr.contains("nothing is here yet"),
-        "the command was not started: `run` has to start it with Command::spawn (fork(2) and execve(2)), and its stdin, \
-         stdout and stderr have to be those of your program",
+        "the command was not started: `run` has to start it with Command::spawn (fork(2) and execve(2)), and its \
+         stdin, stdout and stderr have to be those of your program",
     ),
     otherwise(
         |it| it.done.status == Some(127),
@@ -85,7 +85,8 @@ pub const ROWS: &[Row] = &[
     ),
     otherwise(
         |it| failed_otherwise(it) && !it.said.is_empty() && it.call().is_some(),
-        "the system call that failed is {call}. Its manual page lists the reasons under ERRORS. Before it came: {before}",
+        "the system call that failed is {call}. Its manual page lists the reasons under ERRORS. Before it came: \
+         {before}",
     ),
 ];
 
@@ -202,7 +203,8 @@ pub fn usage(it: &Case) -> String {
         ("invalid value", "what stands there is not of the type that the option or argument has"),
         (
             "required arguments were not provided",
-            "what `run` hands on to `child` is less than `child` takes: its own arguments first, then the whole command",
+            "what `run` hands on to `child` is less than `child` takes: its own arguments first, then all of the \
+             command",
         ),
     ];
     let cure = cures

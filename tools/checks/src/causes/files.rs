@@ -26,15 +26,15 @@ pub const ROWS: &[Row] = &[
         "starts",
         NotRun,
         |it| it.failed("pivot_root", PIVOT) && !has_mount_namespace(it),
-        "your program was still in the host's mount namespace when it called pivot_root(2): call unshare(CLONE_NEWNS) in \
-         `child`, before the first mount(2)",
+        "your program was still in the host's mount namespace when it called pivot_root(2): call unshare(CLONE_NEWNS) \
+         in `child`, before the first mount(2)",
     ),
     seen(
         "starts",
         NotRun,
         |it| it.failed("pivot_root", PIVOT) && has_mount_namespace(it) && private(it).is_none(),
-        "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts private: \
-         mount(2) on \"/\" with MS_REC | MS_PRIVATE, in the new mount namespace, before the first mount",
+        "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts \
+         private: mount(2) on \"/\" with MS_REC | MS_PRIVATE, in the new mount namespace, before the first mount",
     ),
     seen(
         "starts",
@@ -47,8 +47,8 @@ pub const ROWS: &[Row] = &[
         "starts",
         NotRun,
         |it| it.failed("pivot_root", PIVOT) && is_private(it) && bind(it).is_none(),
-        "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount it \
-         first (MS_BIND), on \"/\" or on itself",
+        "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
+         it first (MS_BIND), on \"/\" or on itself",
     ),
     seen(
         "starts",
@@ -59,8 +59,8 @@ pub const ROWS: &[Row] = &[
                 && bind(it).is_some()
                 && called(it, "chroot")
         },
-        "to pivot_root(2) the new root is the old one, or none: chroot(2) was called before it. It is no help here; chdir(2) \
-         to the new root is enough",
+        "to pivot_root(2) the new root is the old one, or none: chroot(2) was called before it. It is no help here; \
+         chdir(2) to the new root is enough",
     ),
     seen(
         "starts",
@@ -76,8 +76,8 @@ pub const ROWS: &[Row] = &[
         |it| {
             it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Never)
         },
-        "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted over \
-         \"/\" the way onto it is chdir(\"/..\"); after it was mounted on itself, chdir(2) to it",
+        "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted \
+         over \"/\" the way onto it is chdir(\"/..\"); after it was mounted on itself, chdir(2) to it",
     ),
     seen(
         "starts",
@@ -87,8 +87,8 @@ pub const ROWS: &[Row] = &[
                 && is_private(it)
                 && entered(it) == Some(Entered::TooEarly)
         },
-        "EINVAL: the working directory was entered before the root filesystem was mounted, and so is the folder below the \
-         mount, which is no mount point. First mount(2), then chdir(2)",
+        "EINVAL: the working directory was entered before the root filesystem was mounted, and so is the folder below \
+         the mount, which is no mount point. First mount(2), then chdir(2)",
     ),
     seen(
         "starts",
@@ -105,8 +105,8 @@ pub const ROWS: &[Row] = &[
                 && it.trace().is_empty()
         },
         "pivot_root(2) wants, in this order: a mount namespace of its own (CLONE_NEWNS), all mounts private (MS_REC | \
-         MS_PRIVATE), the root filesystem as a mount (MS_BIND), and the working directory on it (chdir(\"/..\"), if it was \
-         mounted over \"/\"). One of these is missing, or comes too late",
+         MS_PRIVATE), the root filesystem as a mount (MS_BIND), and the working directory on it (chdir(\"/..\"), if it \
+         was mounted over \"/\"). One of these is missing, or comes too late",
     ),
     // --- What is mounted, and where ---
     seen(
@@ -118,8 +118,8 @@ pub const ROWS: &[Row] = &[
                 && bind(it).is_some()
                 && entered(it) != Some(Entered::Yes)
         },
-        "ENOENT: {call} looks in the working directory, and that is not the new root yet. After the root filesystem was \
-         mounted over \"/\" the way onto it is chdir(\"/..\") (after it was mounted on itself, chdir(2) to it)",
+        "ENOENT: {call} looks in the working directory, and that is not the new root yet. After the root filesystem \
+         was mounted over \"/\" the way onto it is chdir(\"/..\") (after it was mounted on itself, chdir(2) to it)",
     ),
     seen(
         "cwd",
@@ -130,8 +130,8 @@ pub const ROWS: &[Row] = &[
                 && bind(it).is_none()
                 && called(it, "chroot")
         },
-        "ENOENT: {call} looks in the working directory, and chroot(2) does not change that: it is still outside. chdir(\"/\") \
-         after chroot(2)",
+        "ENOENT: {call} looks in the working directory, and chroot(2) does not change that: it is still outside. \
+         chdir(\"/\") after chroot(2)",
     ),
     seen(
         "proc",
@@ -140,15 +140,15 @@ pub const ROWS: &[Row] = &[
             let typed = it.call().is_some_and(|call| ["proc", "tmpfs"].contains(&call.arg(2)));
             mount_failed(it, "ENOENT") && typed && !target(it, &["proc", "dev"])
         },
-        "ENOENT: there is nothing at {target} that it could be mounted on: {call}. The second argument is the place, seen \
-         from the working directory",
+        "ENOENT: there is nothing at {target} that it could be mounted on: {call}. The second argument is the place, \
+         seen from the working directory",
     ),
     seen(
         "proc",
         NotRun,
         |it| mount_failed(it, "ENODEV"),
-        "ENODEV: the kernel knows no file system of this type: {call}. The third argument is the type: `proc` for /proc, \
-         `tmpfs` for /dev",
+        "ENODEV: the kernel knows no file system of this type: {call}. The third argument is the type: `proc` for \
+         /proc, `tmpfs` for /dev",
     ),
     seen(
         "proc",
@@ -158,35 +158,46 @@ pub const ROWS: &[Row] = &[
                 && it.call().is_some_and(|call| call.arg(2) == "proc")
                 && gone(it)
         },
-        "EPERM: the old root was detached already, and with it the /proc that is fully visible. In a user namespace the \
-         kernel mounts another one only as long as that is there: mount /proc before umount2(\".\", MNT_DETACH)",
+        "EPERM: the old root was detached already, and with it the /proc that is fully visible. In a user namespace \
+         the kernel mounts another one only as long as that is there: mount /proc before umount2(\".\", MNT_DETACH)",
     ),
     seen(
         "starts",
         NotRun,
         |it| mount_failed(it, "ENOENT") && is_device(it) && gone(it),
-        "ENOENT: the host's devices are out of reach as soon as the old root is gone. Mount them before pivot_root(2): {call}",
+        "ENOENT: the host's devices are out of reach as soon as the old root is gone. Mount them before pivot_root(2): \
+         {call}",
     ),
     seen(
         "dev",
         NotRun,
         |it| mount_failed(it, "ENOENT") && is_device(it) && !gone(it),
-        "ENOENT: there is nothing at one of the two paths of {call}. A device is mounted on a file, and that has to be there \
-         first: an empty one will do",
+        "ENOENT: there is nothing at one of the two paths of {call}. A device is mounted on a file, and that has to be \
+         there first: an empty one will do",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| {
+            it.failed("open", &["EEXIST"])
+                && it.call().is_some_and(|call| call.arg(0).contains("dev/"))
+        },
+        "EEXIST: {call}. Such a file is there already: this /dev is still the root filesystem's own. First mount an \
+         empty one over it, of the type tmpfs; it goes with the container",
     ),
     seen(
         "dev",
         NotRun,
         |it| mount_failed(it, "EPERM") && it.call().is_some_and(|call| call.has("MS_REMOUNT")),
-        "EPERM: in a user namespace nobody may take flags away that the mount has (mount_namespaces(7)): MS_REMOUNT has to \
-         name MS_NOSUID and MS_NOEXEC again: {call}",
+        "EPERM: in a user namespace nobody may take flags away that the mount has (mount_namespaces(7)): MS_REMOUNT \
+         has to name MS_NOSUID and MS_NOEXEC again: {call}",
     ),
     seen(
         "dev",
         NotRun,
         |it| it.failed("mknod", &["EPERM"]),
-        "EPERM: in a user namespace nobody may make devices, not even its root (mknod(2)). Mount the host's on an empty file, \
-         with MS_BIND: {call}",
+        "EPERM: in a user namespace nobody may make devices, not even its root (mknod(2)). Mount the host's on an \
+         empty file, with MS_BIND: {call}",
     ),
     seen(
         "rootfs_option",
@@ -197,16 +208,16 @@ pub const ROWS: &[Row] = &[
                 && !is_device(it)
                 && called(it, "chdir")
         },
-        "ENOENT: {call}. A relative path counts from the working directory, and that is another one by now: a chdir(2) came \
-         before. (Whoever has entered the root filesystem finds it as \".\")",
+        "ENOENT: {call}. A relative path counts from the working directory, and that is another one by now: a chdir(2) \
+         came before. (Whoever has entered the root filesystem finds it as \".\")",
     ),
     // --- chroot(2) and chdir(2) ---
     seen(
         "cwd",
         NotRun,
         |it| it.failed("chroot", &["ENOENT"]) && called(it, "chdir"),
-        "ENOENT: chdir(2) came first, and {call} counts from the new working directory: a relative path leads nowhere there. \
-         First chroot(2), then chdir(\"/\")",
+        "ENOENT: chdir(2) came first, and {call} counts from the new working directory: a relative path leads nowhere \
+         there. First chroot(2), then chdir(\"/\")",
     ),
     seen(
         "root",
@@ -227,8 +238,8 @@ pub const ROWS: &[Row] = &[
         "root",
         Checks(&["root", "cwd", "lookup", "no_escape"]),
         |it| is_late_for_command(it, &["chroot", "pivot_root"]),
-        "the root directory was changed after the command was started: a process gets it from its parent at the moment when \
-         it is made. chroot(2) first, then Command::spawn",
+        "the root directory was changed after the command was started: a process gets it from its parent at the moment \
+         when it is made. chroot(2) first, then Command::spawn",
     ),
     seen(
         "reexec",
@@ -251,23 +262,24 @@ pub const ROWS: &[Row] = &[
         "proc_gone",
         NotRun,
         |it| it.failed("umount2", &["EINVAL"]) && !detaches_root(it) && !mounted(it, "proc"),
-        "EINVAL: nothing is mounted there. mount(2), with the type proc, has to come before the command, and umount2(2) after \
-         it, both with the same path: {call}",
+        "EINVAL: nothing is mounted there. mount(2), with the type proc, has to come before the command, and \
+         umount2(2) after it, both with the same path: {call}",
     ),
     seen(
         "proc_gone",
-        NotRun,
+        All,
         |it| {
             it.failed("umount2", &["EINVAL", "ENOENT"]) && !detaches_root(it) && mounted(it, "proc")
         },
-        "nothing is mounted there: {call}. umount2(2) has to name the same place as mount(2) did; a relative path counts from \
-         the working directory",
+        "nothing is mounted there: {call}. umount2(2) has to name the same place as mount(2) did; a relative path \
+         counts from the working directory",
     ),
     seen(
         "proc",
         Checks(&["proc"]),
         unmounted_early,
-        "/proc was mounted, and unmounted again before the command was started: umount2(2) belongs behind the command's end",
+        "/proc was mounted, and unmounted again before the command was started: umount2(2) belongs behind the \
+         command's end",
     ),
     seen(
         "proc",
@@ -283,8 +295,8 @@ pub const ROWS: &[Row] = &[
                     .named("mount")
                     .any(|call| call.done() && call.arg(2) == "proc" && early(call))
         },
-        "proc was mounted on \"/proc\" when that was still the host's: before pivot_root(2) an absolute path leads to the old \
-         root, and goes with it. Use a path that is relative to the new root: \"proc\"",
+        "proc was mounted on \"/proc\" when that was still the host's: before pivot_root(2) an absolute path leads to \
+         the old root, and goes with it. Use a path that is relative to the new root: \"proc\"",
     ),
     seen(
         "proc_gone",
@@ -296,15 +308,15 @@ pub const ROWS: &[Row] = &[
                 (mounts.count(), it.trace().named("umount2").filter(|call| call.done()).count());
             !has_mount_namespace(it) && mounts > 1 && mounts > unmounts
         },
-        "proc is mounted more often than it is unmounted: each mount(2) lies on top of the one before, and umount2(2) takes \
-         off only the last one",
+        "proc is mounted more often than it is unmounted: each mount(2) lies on top of the one before, and umount2(2) \
+         takes off only the last one",
     ),
     seen(
         "proc_gone",
         All,
         |it| it.failed("umount2", &["EBUSY"]),
-        "EBUSY: somebody still uses what is mounted there, a process in the background for example. MNT_DETACH takes it off \
-         all the same: {call}",
+        "EBUSY: somebody still uses what is mounted there, a process in the background for example. MNT_DETACH takes \
+         it off all the same: {call}",
     ),
     // --- What became of the host ---
     seen(
@@ -317,8 +329,8 @@ pub const ROWS: &[Row] = &[
             gone.zip(it.trace().named("mount").find(device))
                 .is_some_and(|(gone, call)| call.at > gone)
         },
-        "the host's devices are out of reach as soon as the old root is gone: what was mounted on the files in /dev are these \
-         files themselves. Mount the devices before pivot_root(2)",
+        "the host's devices are out of reach as soon as the old root is gone: what was mounted on the files in /dev \
+         are these files themselves. Mount the devices before pivot_root(2)",
     ),
     seen(
         "starts",
@@ -330,8 +342,9 @@ pub const ROWS: &[Row] = &[
         "starts",
         Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"]),
         is_late,
-        "the mounts were made private too late: {late} came before. What is mounted while its parent is still shared shows on \
-         the host, and is shared itself. First mount(2) on \"/\" with MS_REC | MS_PRIVATE, then everything else",
+        "the mounts were made private too late: {late} came before. What is mounted while its parent is still shared \
+         shows on the host, and is shared itself. First mount(2) on \"/\" with MS_REC | MS_PRIVATE, then everything \
+         else",
     ),
     Row {
         evidence: Evidence::Counted,
@@ -347,8 +360,9 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// What pivot_root(2) says if one stands on what lies below the new root.
-pub const BELOW: &str = "EBUSY or EINVAL: to pivot_root(2) the new root is the old one. After the root filesystem was mounted \
-    over \"/\", the path \"/\" still means what lies below it: the way onto it is chdir(\"/..\"), not chdir(\"/\")";
+pub const BELOW: &str = "EBUSY or EINVAL: to pivot_root(2) the new root is the old one. After the root filesystem was \
+    mounted over \"/\", the path \"/\" still means what lies below it: the way onto it is chdir(\"/..\"), not \
+    chdir(\"/\")";
 
 /// Where the working directory is, seen from a root filesystem that is a mount.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

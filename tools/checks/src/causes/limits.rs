@@ -17,42 +17,45 @@ pub const ROWS: &[Row] = &[
         "cgroup_gone",
         All,
         |it| it.failed("mkdir", &["EEXIST"]) && in_cgroups(it),
-        "EEXIST: {call}. The name of the cgroup is the same in every run, and another container has it (or an earlier one \
-         has left it behind). Make it unique, with `run`'s process number for example",
+        "EEXIST: {call}. The name of the cgroup is the same in every run, and another container has it (or an earlier \
+         one has left it behind). Make it unique, with `run`'s process number for example",
     ),
     seen(
         "pids_limit",
         NotRun,
         |it| it.failed("open", &["ENOENT"]) && in_cgroups(it),
-        "ENOENT: {call}. There is no such file in the cgroup: on version 2 the limit of each controller is in one folder \
-         (pids.max, memory.max, cpu.max), on version 1 each controller has a tree of its own (/sys/fs/cgroup/pids/…), and \
-         the cgroup has to be made before its files are there",
+        "ENOENT: {call}. There is no such file in the cgroup: on version 2 the limit of each controller is in one \
+         folder (pids.max, memory.max, cpu.max), on version 1 each controller has a tree of its own \
+         (/sys/fs/cgroup/pids/…), and the cgroup has to be made before its files are there",
     ),
     seen(
         "pids_limit",
         NotRun,
         |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it),
-        "{call}: the kernel refuses this value. A limit is a plain number (`max` for none), cpu.max of version 2 two of them",
+        "{call}: the kernel refuses this value. A limit is a plain number (`max` for none), cpu.max of version 2 two \
+         of them",
     ),
     seen(
         "runner_free",
         All,
         |it| runner_joins(it) && !joined_late(it),
-        "the runner joined the cgroup, and its children inherited it: so it counts against the container's limits, and cannot \
-         remove the cgroup that it is in itself (EBUSY). Let `child` join instead: it writes 0 (\"me\") to cgroup.procs",
+        "the runner joined the cgroup, and its children inherited it: so it counts against the container's limits, and \
+         cannot remove the cgroup that it is in itself (EBUSY). Let `child` join instead: it writes 0 (\"me\") to \
+         cgroup.procs",
     ),
     seen(
         "memory",
         All,
         wrong_memory,
-        "{memory}: 50M are 50 * 1024 * 1024 = 52428800 bytes. K, M and G are powers of 1024 (1 << 10, 1 << 20, 1 << 30)",
+        "{memory}: 50M are 50 * 1024 * 1024 = 52428800 bytes. K, M and G are powers of 1024 (1 << 10, 1 << 20, \
+         1 << 30)",
     ),
     seen(
         "pids_limit",
         Checks(LIMITS),
         |it| joins(it).any(is_top) && !runner_joins(it),
-        "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has to tell it \
-         to `child`",
+        "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has \
+         to tell it to `child`",
     ),
     seen(
         "cgroup_gone",
@@ -64,8 +67,8 @@ pub const ROWS: &[Row] = &[
             };
             it.trace().own().find(removes).is_some_and(|call| ended.is_none_or(|at| call.at < at))
         },
-        "the cgroup is removed too early: rmdir(2) comes before the container has ended (EBUSY, or ENOENT if it is not even \
-         there yet). First wait for `child`, then remove it",
+        "the cgroup is removed too early: rmdir(2) comes before the container has ended (EBUSY, or ENOENT if it is not \
+         even there yet). First wait for `child`, then remove it",
     ),
     seen(
         "pids_limit",
@@ -82,15 +85,15 @@ pub const ROWS: &[Row] = &[
                 &["pids.max", "memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us"],
             ) && !joined_late(it)
         },
-        "the limit was written when the command was running already: until then there was none, and an error comes too late. \
-         Write it before the command is started",
+        "the limit was written when the command was running already: until then there was none, and an error comes too \
+         late. Write it before the command is started",
     ),
     seen(
         "runner_free",
         Checks(LIMITS),
         joined_late,
-        "the cgroup was joined when the command was started already: what it had started by then is outside, and without a \
-         limit. `child` has to join, itself, before it starts the command",
+        "the cgroup was joined when the command was started already: what it had started by then is outside, and \
+         without a limit. `child` has to join, itself, before it starts the command",
     ),
 ];
 

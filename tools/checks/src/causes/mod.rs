@@ -1,9 +1,9 @@
 //! Why an observation is not as it should be.
 //!
 //! A check says what it has seen. What that comes of shows in further observations: what became of the host, what the
-//! program says, and most of all its system calls, where there is strace(1). Each cause that is known is a [`Row`] of a table:
-//! how it is recognised, and what to say. Their order does not matter: of those whose signs are there, the one with the best
-//! evidence counts, and that two are equally good is a mistake in the table, which the tests find.
+//! program says, and most of all its system calls, where there is strace(1). Each cause that is known is a [`Row`] of a
+//! table: how it is recognised, and what to say. Their order does not matter: of those whose signs are there, the one
+//! with the best evidence counts, and that two are equally good is a mistake in the table, which the tests find.
 
 mod command_line;
 mod files;

@@ -15,8 +15,8 @@ pub const ROWS: &[Row] = &[
         "dies_with_runner",
         Checks(&["dies_with_runner"]),
         |it| death_signals(it).any(|call| call.pid != it.trace().runner() && !call.has("SIGKILL")),
-        "PR_SET_PDEATHSIG asks for a signal that can be survived, SIGTERM for example: PID 1 handles it, and passes it on, but \
-         the command need not end of it. Nobody survives SIGKILL",
+        "PR_SET_PDEATHSIG asks for a signal that can be survived, SIGTERM for example: PID 1 handles it, and passes it \
+         on, but the command need not end of it. Nobody survives SIGKILL",
     ),
     seen(
         "dies_with_runner",
@@ -25,15 +25,15 @@ pub const ROWS: &[Row] = &[
             death_signals(it).next().is_some()
                 && death_signals(it).all(|call| call.pid == it.trace().runner())
         },
-        "prctl(PR_SET_PDEATHSIG) was called in `run`: in `run` it has no effect here, as it concerns the caller, and is cleared \
-         in the processes that it starts. Call it in `child`, with SIGKILL",
+        "prctl(PR_SET_PDEATHSIG) was called in `run`: in `run` it has no effect here, as it concerns the caller, and \
+         is cleared in the processes that it starts. Call it in `child`, with SIGKILL",
     ),
     seen(
         "",
         NotRun,
         |it| it.failed("unshare", &["EINVAL"]) && it.trace().has_threads(),
-        "EINVAL: CLONE_NEWUSER (and CLONE_NEWPID, if there was one before) wants a process with a single thread, and your \
-         program has started another one before: {call}",
+        "EINVAL: CLONE_NEWUSER (and CLONE_NEWPID, if there was one before) wants a process with a single thread, and \
+         your program has started another one before: {call}",
     ),
     seen(
         "without_root",
@@ -53,29 +53,29 @@ pub const ROWS: &[Row] = &[
         "pids",
         NotRun,
         |it| it.says_one_of(&["Cannot allocate memory", "ENOMEM"]) && !it.lab().is_full(),
-        "ENOMEM: the first process that is made after unshare(CLONE_NEWPID) is PID 1 of the new namespace, and when it has \
-         died there are no others. Something else was started before `child`, or `child` twice",
+        "ENOMEM: the first process that is made after unshare(CLONE_NEWPID) is PID 1 of the new namespace, and when it \
+         has died there are no others. Something else was started before `child`, or `child` twice",
     ),
     said(
         "named",
         NotRun,
         |it| it.says_one_of(&["No space left on device", "ENOSPC"]) && !it.lab().is_full(),
-        "ENOSPC: namespaces in namespaces, until the kernel does not make any more. Does `child` start another child, where \
-         it should start the command?",
+        "ENOSPC: namespaces in namespaces, until the kernel does not make any more. Does `child` start another child, \
+         where it should start the command?",
     ),
     seen(
         "named",
         Checks(&["named", "hostname_out", "hostname_in"]),
         named_late,
-        "sethostname(2) comes after the command was started: it may look at the old name first. Call it in `child` before \
-         Command::spawn",
+        "sethostname(2) comes after the command was started: it may look at the old name first. Call it in `child` \
+         before Command::spawn",
     ),
     seen(
         "named",
         Checks(&["named", "hostname_out"]),
         named_early,
-        "sethostname(2) was called in the host's UTS namespace, and it renames whatever namespace the caller is in: call it \
-         in `child`, after unshare(CLONE_NEWUTS), not before it",
+        "sethostname(2) was called in the host's UTS namespace, and it renames whatever namespace the caller is in: \
+         call it in `child`, after unshare(CLONE_NEWUTS), not before it",
     ),
 ];
 
@@ -153,13 +153,14 @@ pub fn together(held: &Held, kind: &str, flag: &str) -> Option<String> {
         ),
         Fate::Elsewhere => format!(
             "{flag} was given to unshare(2) by a process (or a thread) that the command does not come from: unshare(2) \
-             moves only its caller, and what that starts from then on. Call it in `run` itself, before it starts anything"
+             moves only its caller, and what that starts from then on. Call it in `run` itself, before it starts \
+             anything"
         ),
         Fate::Late => late(),
         _ if runner != host => late(),
         _ => format!(
-            "the command is still in the {kind} namespace of the host: nobody has called unshare(2) with {flag} (or clone(2)) \
-             before it was started{others}"
+            "the command is still in the {kind} namespace of the host: nobody has called unshare(2) with {flag} (or \
+             clone(2)) before it was started{others}"
         ),
     })
 }

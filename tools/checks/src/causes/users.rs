@@ -13,8 +13,9 @@ use super::seen;
 use crate::lab::Call;
 
 /// Why a program with a user namespace may do nothing in it.
-pub const NOT_ROOT_INSIDE: &str = "EPERM: there is a user namespace, but your program is not root in it. execve(2) drops all \
-    capabilities, unless the user is mapped to 0: write `0 UID 1` to /proc/self/uid_map before you start yourself again";
+pub const NOT_ROOT_INSIDE: &str = "EPERM: there is a user namespace, but your program is not root in it. execve(2) \
+    drops all capabilities, unless the user is mapped to 0: write `0 UID 1` to /proc/self/uid_map before you start \
+    yourself again";
 
 pub const ROWS: &[Row] = &[
     // --- The maps ---
@@ -25,8 +26,8 @@ pub const ROWS: &[Row] = &[
             map_failed(it, "gid_map", &["EPERM"])
                 && it.trace().written("/setgroups").next().is_none()
         },
-        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to /proc/self/setgroups \
-         *before* gid_map",
+        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to \
+         /proc/self/setgroups *before* gid_map",
     ),
     seen(
         "setgroups",
@@ -35,15 +36,15 @@ pub const ROWS: &[Row] = &[
             map_failed(it, "setgroups", &["EPERM"])
                 && it.trace().written("/gid_map").any(Call::done)
         },
-        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map (write \
-         \"deny\" to it *before* gid_map)",
+        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map \
+         (write \"deny\" to it *before* gid_map)",
     ),
     seen(
         "user",
         NotRun,
         |it| any_map_failed(it) && !has_user_namespace(it),
-        "EPERM: {call} comes before the user namespace is there. First unshare(CLONE_NEWUSER), then setgroups, uid_map and \
-         gid_map",
+        "EPERM: {call} comes before the user namespace is there. First unshare(CLONE_NEWUSER), then setgroups, uid_map \
+         and gid_map",
     ),
     seen(
         "user",
@@ -53,8 +54,8 @@ pub const ROWS: &[Row] = &[
                 && has_user_namespace(it)
                 && maps(it).contains(" 65534 ")
         },
-        "EPERM: {call}: 65534 is what geteuid(2) says inside, as long as nobody is mapped. The number is to be that from \
-         before unshare(2)",
+        "EPERM: {call}: 65534 is what geteuid(2) says inside, as long as nobody is mapped. The number is to be that \
+         from before unshare(2)",
     ),
     seen(
         "user",
@@ -65,9 +66,9 @@ pub const ROWS: &[Row] = &[
                 && !maps(it).contains(" 65534 ")
                 && !it.trace().written("/uid_map").any(Call::done)
         },
-        "EPERM: {call}. A line of the map is INSIDE OUTSIDE COUNT, and an ordinary user may map only his own number, and only \
-         one: `0 UID 1`, with the UID from before unshare(2) (afterwards geteuid(2) says 65534), written by a process in the \
-         new namespace",
+        "EPERM: {call}. A line of the map is INSIDE OUTSIDE COUNT, and an ordinary user may map only his own number, \
+         and only one: `0 UID 1`, with the UID from before unshare(2) (afterwards geteuid(2) says 65534), written by a \
+         process in the new namespace",
     ),
     seen(
         "user",
@@ -101,67 +102,67 @@ pub const ROWS: &[Row] = &[
         "setgroups",
         NotRun,
         |it| it.is_denied() && it.says("gid_map") && it.trace().is_empty(),
-        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to /proc/self/setgroups \
-         *before* gid_map",
+        "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to \
+         /proc/self/setgroups *before* gid_map",
     ),
     said(
         "user",
         NotRun,
         |it| it.is_denied() && it.says("uid_map") && it.trace().is_empty(),
-        "EPERM: an ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before unshare(2) \
-         (afterwards geteuid(2) says 65534), written once, by a process in the new namespace",
+        "EPERM: an ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before \
+         unshare(2) (afterwards geteuid(2) says 65534), written once, by a process in the new namespace",
     ),
     said(
         "setgroups",
         NotRun,
         |it| it.is_denied() && it.says("setgroups") && it.trace().is_empty(),
-        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map (write \
-         \"deny\" to it *before* gid_map)",
+        "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map \
+         (write \"deny\" to it *before* gid_map)",
     ),
     // --- EOVERFLOW: a number that nobody has mapped ---
     seen(
         "user",
         All,
         |it| overflows(it) && wrote(it, "/uid_map") && !wrote(it, "/gid_map"),
-        "EOVERFLOW: {call}. The file would belong to a group that does not exist inside: only uid_map was written. Write \
-         gid_map, too (`0 GID 1`)",
+        "EOVERFLOW: {call}. The file would belong to a group that does not exist inside: only uid_map was written. \
+         Write gid_map, too (`0 GID 1`)",
     ),
     seen(
         "user",
         All,
         |it| overflows(it) && !wrote(it, "/uid_map"),
-        "EOVERFLOW: {call}. The file would belong to a user that does not exist inside: write uid_map (`0 UID 1`) before \
-         `child` is started",
+        "EOVERFLOW: {call}. The file would belong to a user that does not exist inside: write uid_map (`0 UID 1`) \
+         before `child` is started",
     ),
     // --- Not root inside ---
     seen(
         "user",
         NotRun,
         |it| forbidden_inside(it) && !wrote(it, "/uid_map"),
-        "EPERM: {call}. There is a user namespace, but your program is not root in it: nobody has written uid_map. execve(2) \
-         drops all capabilities, unless the user is mapped to 0: write `0 UID 1` to /proc/self/uid_map before you start \
-         yourself again",
+        "EPERM: {call}. There is a user namespace, but your program is not root in it: nobody has written uid_map. \
+         execve(2) drops all capabilities, unless the user is mapped to 0: write `0 UID 1` to /proc/self/uid_map \
+         before you start yourself again",
     ),
     seen(
         "user",
         NotRun,
         |it| forbidden_inside(it) && wrote(it, "/uid_map") && !maps_root(it),
-        "EPERM: {call}. There is a user namespace, but your program is not root in it: {map} maps another number. A line is \
-         INSIDE OUTSIDE COUNT: `0 UID 1`",
+        "EPERM: {call}. There is a user namespace, but your program is not root in it: {map} maps another number. A \
+         line is INSIDE OUTSIDE COUNT: `0 UID 1`",
     ),
     seen(
         "user",
         NotRun,
         |it| forbidden_inside(it) && maps_root(it) && is_mapped_late(it),
-        "EPERM: {call}. The maps were written when `child` was started already: at its execve(2) nobody was mapped, and it \
-         has lost all capabilities. Write them in `run` between unshare(2) and spawn()",
+        "EPERM: {call}. The maps were written when `child` was started already: at its execve(2) nobody was mapped, \
+         and it has lost all capabilities. Write them in `run` between unshare(2) and spawn()",
     ),
     seen(
         "without_root",
         NotRun,
         |it| forbidden_inside(it) && maps_root(it) && !is_mapped_late(it) && !is_first(it),
-        "EPERM: {call}. What belongs to a namespace may only be changed by who is root in the user namespace that it was made \
-         in: CLONE_NEWUSER comes first, or in the same call",
+        "EPERM: {call}. What belongs to a namespace may only be changed by who is root in the user namespace that it \
+         was made in: CLONE_NEWUSER comes first, or in the same call",
     ),
     // --- Not root at all ---
     seen(
@@ -191,9 +192,9 @@ pub const ROWS: &[Row] = &[
                 && !it.says_one_of(&["_map", "setgroups", "cgroup"])
                 && it.trace().is_empty()
         },
-        "EPERM: your program may not do that. Everything but step 09 takes root (sudo), and what belongs to a namespace may \
-         only be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes first, or in the same \
-         call, and `0 UID 1` is written to uid_map before `child` is started",
+        "EPERM: your program may not do that. Everything but step 09 takes root (sudo), and what belongs to a \
+         namespace may only be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes \
+         first, or in the same call, and `0 UID 1` is written to uid_map before `child` is started",
     ),
     Row {
         evidence: Evidence::Counted,
@@ -203,15 +204,15 @@ pub const ROWS: &[Row] = &[
             let forbidden = it.call().is_some_and(|call| call.error.as_deref() == Some("EPERM"));
             forbidden && !is_root() && !it.done.learner && !it.trace().asks("CLONE_NEWUSER")
         },
-        text: "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; to root it \
-               may be{root}",
+        text: "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; \
+               to root it may be{root}",
     },
     seen(
         "user",
         Checks(&["user", "without_root"]),
         |it| wrote(it, "/uid_map") && !wrote(it, "/gid_map"),
-        "65534 is the number for groups that nobody has mapped: only uid_map was written. Write gid_map, too (`0 GID 1`), \
-         before the command is started",
+        "65534 is the number for groups that nobody has mapped: only uid_map was written. Write gid_map, too (`0 GID \
+         1`), before the command is started",
     ),
 ];
 

@@ -21,16 +21,16 @@ pub const ROWS: &[Row] = &[
         explains: All,
         about: "",
         sign: |it| it.lab().host.fence().hits().memory,
-        text: "it takes memory without end, until the kernel kills it (SIGKILL): is there a Vec or a String that grows in a \
-               loop?",
+        text: "it takes memory without end, until the kernel kills it (SIGKILL): is there a Vec or a String that grows \
+               in a loop?",
     },
     Row {
         evidence: Evidence::Counted,
         explains: All,
         about: "",
         sign: |it| it.lab().is_full() && !it.lab().host.fence().hits().memory,
-        text: "ENOSPC: your program writes without end, or makes files without end, and the host's disk is full now: is there \
-               a loop around fs::write (or what else makes a file)?",
+        text: "ENOSPC: your program writes without end, or makes files without end, and the host's disk is full now: \
+               is there a loop around fs::write (or what else makes a file)?",
     },
     Row {
         evidence: Evidence::Counted,
@@ -56,9 +56,9 @@ pub const ROWS: &[Row] = &[
             let sent = it.trace().own().any(|call| call.name == "kill" && call.arg(1) != "0");
             it.done.signal.is_some() && !it.done.signalled && sent
         },
-        "your program signals those around it, and dies of that: kill(2) with the number 0 means the caller's whole process \
-         group, and with it whoever started it (your shell, outside of this check). getppid(2) is 0 as well where the parent \
-         is outside of the PID namespace",
+        "your program signals those around it, and dies of that: kill(2) with the number 0 means the caller's whole \
+         process group, and with it whoever started it (your shell, outside of this check). getppid(2) is 0 as well \
+         where the parent is outside of the PID namespace",
     ),
     said(
         "",
@@ -69,8 +69,8 @@ pub const ROWS: &[Row] = &[
                 && it.trace().is_empty()
                 && !it.lab().host.fence().hits().memory
         },
-        "a signal has ended your program, and the check has sent none: does it call kill(2) itself? With the number 0 that \
-         is the whole process group, and whoever started it (getppid(2) is 0 where the parent is outside)",
+        "a signal has ended your program, and the check has sent none: does it call kill(2) itself? With the number 0 \
+         that is the whole process group, and whoever started it (getppid(2) is 0 where the parent is outside)",
     ),
 ];
 
@@ -85,16 +85,16 @@ pub fn many(lab: &Lab) -> Cause {
     let (about, text) = if chain > 20 && children > runs {
         (
             Some("named"),
-            "your program starts itself again and again: what runs as the `child` has to start the command, not another \
-             child. (The two halves are told apart by the subcommand: `run` starts `/proc/self/exe child …`, main calls \
-             child() for `child`, and that starts the command.)",
+            "your program starts itself again and again: what runs as the `child` has to start the command, not \
+             another child. (The two halves are told apart by the subcommand: `run` starts `/proc/self/exe child …`, \
+             main calls child() for `child`, and that starts the command.)",
         )
     } else if chain > 20 {
         (
             Some("named"),
-            "your program starts itself again and again as `run`: the second half has to be started with the subcommand \
-             `child`, and then to start the command. (The two halves are told apart by the subcommand: `run` starts \
-             `/proc/self/exe child …`.)",
+            "your program starts itself again and again as `run`: the second half has to be started with the \
+             subcommand `child`, and then to start the command. (The two halves are told apart by the subcommand: \
+             `run` starts `/proc/self/exe child …`.)",
         )
     } else {
         (
@@ -115,18 +115,18 @@ fn longest_chain(list: &[Process]) -> usize {
 
 /// Why a run does not end.
 pub fn hang(running: &Running) -> Cause {
-    const LEAVES_BEHIND: &str = "your program has ended, but something that it started has not: it does not wait for the \
-        command, or it leaves processes behind that hold its output open";
-    const NOT_STARTED_YET: &str = "your program has not got as far as to start the command (or the command ended without a \
-        word): it waits, or loops, before";
-    const WAITS_FOR_NOTHING: &str = "the command has ended and your program still waits: wait(2) for the process that you \
-        started, not for a signal or a process that never comes";
-    const NOT_WAITED_FOR: &str = "the command has ended and nobody has waited for it (it is a zombie): the process that \
-        started it has to call waitpid(2)";
-    const COMMAND_RUNS: &str = "the command itself still runs: it waits for an end of its input that does not come, or was \
-        stopped";
-    const BECOMES_ITSELF: &str = "your program becomes itself again and again, by execve(2) without an end (exec() in place \
-        of spawn(), and not of the command): what runs as the `child` has to start the command";
+    const LEAVES_BEHIND: &str = "your program has ended, but something that it started has not: it does not wait for \
+        the command, or it leaves processes behind that hold its output open";
+    const NOT_STARTED_YET: &str = "your program has not got as far as to start the command (or the command ended \
+        without a word): it waits, or loops, before";
+    const WAITS_FOR_NOTHING: &str = "the command has ended and your program still waits: wait(2) for the process that \
+        you started, not for a signal or a process that never comes";
+    const NOT_WAITED_FOR: &str = "the command has ended and nobody has waited for it (it is a zombie): the process \
+        that started it has to call waitpid(2)";
+    const COMMAND_RUNS: &str = "the command itself still runs: it waits for an end of its input that does not come, or \
+        was stopped";
+    const BECOMES_ITSELF: &str = "your program becomes itself again and again, by execve(2) without an end (exec() in \
+        place of spawn(), and not of the command): what runs as the `child` has to start the command";
     let lab = running.lab;
     if running.session().status().is_some() {
         return LEAVES_BEHIND.into();
@@ -159,14 +159,14 @@ pub fn lost(lab: &Lab) -> Option<Failure> {
             did,
             expected: "the host goes on running".into(),
             got: "every process of the host was killed (your machine's would have been)".into(),
-            cause: "kill(2) with the number -1 means every process that the caller may signal. Pass a signal on to the one \
-                    process that you have started, by its number"
+            cause: "kill(2) with the number -1 means every process that the caller may signal. Pass a signal on to the \
+                    one process that you have started, by its number"
                 .into(),
         });
     }
     if !lab.host.path("/workshop").is_dir() {
-        let cause = "your program was still in the host's mount namespace when it called mount(2) and pivot_root(2), and \
-                     pivot_root(2) moves every process there: call unshare(CLONE_NEWNS) in `child` first";
+        let cause = "your program was still in the host's mount namespace when it called mount(2) and pivot_root(2), \
+                     and pivot_root(2) moves every process there: call unshare(CLONE_NEWNS) in `child` first";
         return Some(Failure {
             did,
             expected: "the host keeps its root directory and its mounts".into(),
@@ -186,8 +186,8 @@ pub fn lost(lab: &Lab) -> Option<Failure> {
             cause: why_unmounted(lab),
         });
     }
-    let cause = "the host's own mounts were made private: mount(2) with MS_PRIVATE came before unshare(CLONE_NEWNS), in the \
-                 host's mount namespace. First unshare, then make private what is a copy by then";
+    let cause = "the host's own mounts were made private: mount(2) with MS_PRIVATE came before unshare(CLONE_NEWNS), \
+                 in the host's mount namespace. First unshare, then make private what is a copy by then";
     lab.has_private_mounts().then(|| Failure {
         did,
         expected: "the host's mounts stay as they are: shared".into(),
@@ -202,11 +202,12 @@ fn why_unmounted(lab: &Lab) -> Cause {
     let trace = lab.trace(&["true".into()], false);
     let inside = trace.namespace("CLONE_NEWNS").is_some_and(Call::done);
     let text = if trace.is_empty() || inside {
-        "only \"/\" was made private, and detaching the old root has unmounted everything below it on the host as well. Make \
-         *all* mounts private: MS_REC | MS_PRIVATE. MS_PRIVATE alone concerns only the one that is mounted on \"/\""
+        "only \"/\" was made private, and detaching the old root has unmounted everything below it on the host as \
+         well. Make *all* mounts private: MS_REC | MS_PRIVATE. MS_PRIVATE alone concerns only the one that is mounted \
+         on \"/\""
     } else {
-        "umount2(2) was called in the host's mount namespace, for something of the host's: name the path of what you have \
-         mounted yourself, seen from the new root"
+        "umount2(2) was called in the host's mount namespace, for something of the host's: name the path of what you \
+         have mounted yourself, seen from the new root"
     };
     Cause::about(if inside { "starts" } else { "proc_gone" }, text)
 }

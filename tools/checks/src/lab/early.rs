@@ -1,5 +1,5 @@
-//! A run that is held at a moment which otherwise is too short to be seen: between the start of the second half and its first
-//! words.
+//! A run that is held at a moment which otherwise is too short to be seen: between the start of the second half and its
+//! first words.
 //!
 //! Whoever writes to a full pipe waits. So stderr is a pipe that has just enough room for what the first half says.
 

@@ -240,8 +240,8 @@ impl Lab {
         running.end()
     }
 
-    /// The system calls of `program run ARGS`, with nothing to read, on a fresh host. None where there is no strace(1), or
-    /// it has no end.
+    /// The system calls of `program run ARGS`, with nothing to read, on a fresh host. None where there is no strace(1),
+    /// or it has no end.
     pub(crate) fn trace(&self, args: &[String], learner: bool) -> Trace {
         const FILE: &str = "/tmp/trace";
         const SECONDS: &str = "5";

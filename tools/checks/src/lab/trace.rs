@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 /// What can make a container, or unmake it. (`?`: not every machine has it.)
-pub const CALLS: &str = "execve,clone,?clone3,?fork,?vfork,unshare,setns,mount,umount2,pivot_root,chroot,chdir,fchdir,\
-    sethostname,prctl,kill,?tkill,?tgkill,?open,openat,?mkdir,mkdirat,?rmdir,unlinkat,?mknod,mknodat,write,?open_tree,?move_mount,\
-    ?fsmount,?mount_setattr,setsid,wait4,waitid,exit_group";
+pub const CALLS: &str = "execve,clone,?clone3,?fork,?vfork,unshare,setns,mount,umount2,pivot_root,chroot,\
+    chdir,fchdir,sethostname,prctl,kill,?tkill,?tgkill,?open,openat,?mkdir,mkdirat,?rmdir,unlinkat,?mknod,mknodat,write,\
+    ?open_tree,?move_mount,?fsmount,?mount_setattr,setsid,wait4,waitid,exit_group";
 
 /// A system call.
 #[derive(Clone, Debug)]

@@ -154,7 +154,8 @@ fn explain(
     text += &hints(repo, args, about)?;
     let all = format!("{} {} {}", failure.expected, failure.got, failure.cause.text);
     if all.contains("host") || failure.did.contains("another root") {
-        const HOST: &str = "\"The host\" is a throw-away copy of this machine, made of namespaces: the check harms nothing here.";
+        const HOST: &str = "\"The host\" is a throw-away copy of this machine, made of namespaces: the check harms \
+                            nothing here.";
         text += &block("", HOST, DIM);
     }
     Ok(text)

@@ -1,8 +1,8 @@
 //! Where the learner is: at which step, what was done before, and what stands in the way.
 //!
-//! A program that fails a check of step 01 may be one of step 07: then it is what step 07 brought that is wrong. What is
-//! looked at is not only what the program does, but also which lines of the steps are in it. (What is wrong with it is never
-//! told from that.)
+//! A program that fails a check of step 01 may be one of step 07: then it is what step 07 brought that is wrong. What
+//! is looked at is not only what the program does, but also which lines of the steps are in it. (What is wrong with it
+//! is never told from that.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,7 +91,8 @@ fn has_changed(repo: &Repo, reached: u8, mine: &str) -> bool {
     before != now
 }
 
-/// The lines by which the program differs from a step, if they are few: without comments, and what only looks otherwise.
+/// The lines by which the program differs from a step, if they are few: without comments, and what only looks
+/// otherwise.
 fn differs(repo: &Repo, step: Step) -> Vec<String> {
     let hunks = repo.my_main().and_then(|mine| {
         let theirs = repo.root().join(repo.steps.main(step)?);
