@@ -222,6 +222,7 @@ fn background(lab: &Lab) -> Result<()> {
 
 /// The signals that a command has to have as they come.
 fn signals(lab: &Lab) -> Result<()> {
+    hold(lab, "")?.0.release()?;
     // Shells change theirs; cat does not.
     let mut running = lab.start(&["cat"])?;
     running.say("up");

@@ -163,6 +163,7 @@ fn setgroups_on_this_machine(lab: &Lab) -> Result<()> {
 /// Started by root, with a root filesystem that lies in somebody else's home. (An ordinary user has no such home: there
 /// is nobody else on the host.)
 fn closed_home(lab: &Lab) -> Result<()> {
+    hold(lab, "")?.release()?;
     if !is_root() {
         return Ok(());
     }
