@@ -21,7 +21,7 @@ pub const CHECKS: &[Check] = &[
             "`child` makes the folder, writes the limit to pids.max, then its own number (0 means \"me\") to \
              cgroup.procs: all this before the command is started. The default is 20.",
         ],
-        lines: ["pids.max", "pids_limit", "fs::write(&file", "fs::write(&join"],
+        lines: ["pids.max", "pids_limit", "fs::write(&file", "fs::write(dir.join(join)"],
     },
     check! { 10, memory, "has the memory that --memory says",
         read: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#memory",
@@ -46,7 +46,7 @@ pub const CHECKS: &[Check] = &[
             "`child` does, for itself: what it starts is in the same cgroup. `run` stays outside, so that it can \
              remove the cgroup.",
         ],
-        lines: ["cgroup.procs", "fs::write(&join"],
+        lines: ["cgroup.procs", "fs::write(dir.join(join)"],
     },
     check! { 10, cgroup_root, "sees its own cgroup as the root of all",
         read: "cgroup_namespaces(7)",
