@@ -5,6 +5,7 @@ use super::Explains::All;
 use super::Explains::Checks;
 use super::Explains::NotRun;
 use super::Row;
+use super::said;
 use super::seen;
 use crate::lab::Call;
 
@@ -56,6 +57,13 @@ pub const ROWS: &[Row] = &[
         |it| joins(it).any(is_top) && !runner_joins(it),
         "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has \
          to tell it to `child`",
+    ),
+    said(
+        "pids_limit",
+        NotRun,
+        |it| it.says_one_of(&["/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"]),
+        "the name of the cgroup is empty, so that its folder is the top one, which has no limits. `run` makes a name up, \
+         and has to tell it to `child`",
     ),
     seen(
         "cgroup_gone",
