@@ -62,8 +62,8 @@ pub const ROWS: &[Row] = &[
         "pids_limit",
         NotRun,
         |it| it.says_one_of(&["/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"]),
-        "the name of the cgroup is empty, so that its folder is the top one, which has no limits. `run` makes a name up, \
-         and has to tell it to `child`",
+        "the name of the cgroup is empty, so that its folder is the top one, which has no limits. `run` makes a name \
+         up, and has to tell it to `child`",
     ),
     seen(
         "cgroup_gone",
