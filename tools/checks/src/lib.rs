@@ -18,6 +18,29 @@ use classroom::repository;
 use classroom::root::is_root;
 use steps::Step;
 
+/// A check: the step that brings it, the function that makes the observation and gives it its name, what the program does
+/// if it passes; then what to read, hints, and what to look for in the step.
+macro_rules! check {
+    (
+        $since:literal, $observe:ident, $title:literal,
+        read: $man:literal,
+        hints: [$($hint:literal),* $(,)?],
+        lines: [$($line:literal),*],
+        $(until: $until:literal,)?
+    ) => {
+        crate::Check {
+            name: stringify!($observe),
+            title: $title,
+            from: steps::Step::new($since),
+            until: steps::Step::new([$($until,)? steps::STEPS][0]),
+            man: $man,
+            hints: &[$($hint),*],
+            lines: &[$($line),*],
+            observe: $observe,
+        }
+    };
+}
+
 pub mod lab;
 pub mod mine;
 mod step01;
@@ -51,13 +74,6 @@ pub struct Check {
     pub lines: &'static [&'static str],
     /// Makes the observation.
     pub observe: fn(&Lab) -> Result<()>,
-}
-
-/// A check of this step, with all else to be filled in.
-const fn since(step: u8) -> Check {
-    let observe = |_: &Lab| Ok(());
-    let (from, until) = (Step::new(step), Step::new(steps::STEPS));
-    Check { name: "", title: "", from, until, man: "", hints: &[], lines: &[], observe }
 }
 
 /// Why a check has not passed.

@@ -10,12 +10,12 @@ use crate::{Case, Outcome, Result, hold, same};
 const GROUP: &str = "signals";
 
 pub const CASES: &[Case] = &[
-    case!(4, sigterm, "SIGTERM to the runner ends the command: 143"),
-    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on"),
-    case!(4, sigint, "SIGINT to the runner, no terminal: 130"),
-    case!(4, sigint_trapped, "SIGINT to the runner, no terminal, reaches a handler"),
-    case!(4, sighup, "SIGHUP to the runner: 129"),
-    case!(4, sigquit, "SIGQUIT to the runner: 131"),
+    case!(4, sigterm, "SIGTERM to the runner ends the command: 143" => |lab| ends(lab, "TERM", 143)),
+    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on" => |lab| trapped(lab, "TERM")),
+    case!(4, sigint, "SIGINT to the runner, no terminal: 130" => |lab| ends(lab, "INT", 130)),
+    case!(4, sigint_trapped, "SIGINT to the runner, no terminal, reaches a handler" => |lab| trapped(lab, "INT")),
+    case!(4, sighup, "SIGHUP to the runner: 129" => |lab| ends(lab, "HUP", 129)),
+    case!(4, sigquit, "SIGQUIT to the runner: 131" => |lab| ends(lab, "QUIT", 131)),
     case!(4, sigterm_ignored, "a command that ignores SIGTERM goes on, and so does the runner"),
     case!(4, many_sigterms, "200 SIGTERMs in a row do no harm"),
     case!(4, ctrl_c, "Ctrl-C on a terminal ends the command: 130"),
@@ -55,30 +55,6 @@ fn trapped(lab: &Lab, signal: &str) -> Outcome {
     running.signal(signal)?;
     let out = running.finish()?;
     same("outcome", (out.stdout.as_str(), out.status), ("ready\ncaught\n", 42))
-}
-
-fn sigterm(lab: &Lab) -> Outcome {
-    ends(lab, "TERM", 143)
-}
-
-fn sigterm_trapped(lab: &Lab) -> Outcome {
-    trapped(lab, "TERM")
-}
-
-fn sigint(lab: &Lab) -> Outcome {
-    ends(lab, "INT", 130)
-}
-
-fn sigint_trapped(lab: &Lab) -> Outcome {
-    trapped(lab, "INT")
-}
-
-fn sighup(lab: &Lab) -> Outcome {
-    ends(lab, "HUP", 129)
-}
-
-fn sigquit(lab: &Lab) -> Outcome {
-    ends(lab, "QUIT", 131)
 }
 
 fn sigterm_ignored(lab: &Lab) -> Outcome {
