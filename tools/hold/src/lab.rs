@@ -21,7 +21,7 @@ use crate::{Failure, Outcome, Result, hold, not_applicable, only_root};
 /// What starts containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runner {
-    /// `step10_cgroups`, `bwrap`, …
+    /// `step10_cgroups`, `locks`, `bwrap`, …
     pub name: String,
     kind: Kind,
     program: PathBuf,
@@ -30,16 +30,21 @@ pub struct Runner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Step(u8),
+    /// Step 10 with the solution of the exercise **locks**.
+    Locks,
     Bubblewrap,
     /// crun and runc have the same command line, and both read an OCI bundle.
     Oci,
 }
 
+/// Step 10 with all locks: `exercises/10-locks.patch`.
+pub const LOCKS: &str = "locks";
+
 /// The other runners, as Debian packages them.
 pub const OTHERS: &[&str] = &["bwrap", "crun", "runc"];
 
 impl Runner {
-    /// A step of the workshop, by its number or name, or one of [`OTHERS`]. A step is built first.
+    /// A step of the workshop, by its number or name, [`LOCKS`], or one of [`OTHERS`]. What is ours is built first.
     ///
     /// # Errors
     /// [`Failure::Missing`] if it is not installed, or does not build.
@@ -51,6 +56,9 @@ impl Runner {
             let program = dirs.iter().map(|dir| Path::new(dir).join(name)).find(|p| p.exists());
             let program = program.ok_or_else(|| missing(format!("{name} is not installed")))?;
             return Ok(Runner { name: name.to_string(), kind, program });
+        }
+        if name == LOCKS {
+            return Ok(Runner { program: locks()?, name: name.to_string(), kind: Kind::Locks });
         }
         let step: Step =
             name.parse().map_err(|_| missing(format!("there is no runner {name:?}")))?;
@@ -64,9 +72,18 @@ impl Runner {
         !matches!(self.kind, Kind::Step(..=9) | Kind::Bubblewrap)
     }
 
-    /// The number of a step.
+    /// The number of a step; with locks or without.
     pub fn step(&self) -> Option<u8> {
-        if let Kind::Step(number) = self.kind { Some(number) } else { None }
+        match self.kind {
+            Kind::Step(number) => Some(number),
+            Kind::Locks => Some(10),
+            _ => None,
+        }
+    }
+
+    /// Whether it has all locks.
+    pub fn has_locks(&self) -> bool {
+        self.kind == Kind::Locks
     }
 }
 
@@ -74,7 +91,12 @@ impl Runner {
 static STEPS: LazyLock<Steps> =
     LazyLock::new(|| Steps::find(repository()).expect("the repository has steps"));
 
-/// Makes what is not to be made by root: the root file system, and all the steps. Returns the variables that root needs
+/// The program of step 10 with all locks.
+fn locks() -> classroom::Result<PathBuf> {
+    STEPS.solved(Step::new(10), LOCKS).map_err(|err| Error::Missing(format!("{err:#}")))
+}
+
+/// Makes what is not to be made by root: the root file system, and all our runners. Returns the variables that root needs
 /// in order to find them.
 ///
 /// # Errors
@@ -84,6 +106,9 @@ pub fn prepare() -> classroom::Result<Variables> {
     let programs = STEPS.programs(STEPS.all()).attempt("build the steps")?;
     let mut variables = variables(&["CI", "ROOTFS", "RUST_BACKTRACE"]);
     let folder = programs.first().and_then(|program| program.parent()).unwrap_or(Path::new(""));
+    let link = folder.join("10-locks");
+    _ = fs::remove_file(&link);
+    fs::hard_link(locks()?, link).attempt("put the locks beside the steps")?;
     variables.push(("WORKSHOP_PROGRAMS", folder.into()));
     Ok(variables)
 }
@@ -164,7 +189,7 @@ impl Lab {
     /// [`Failure::NotApplicable`] for other runners.
     pub fn only_steps(&self) -> Outcome {
         match self.runner.kind {
-            Kind::Step(_) => Ok(()),
+            Kind::Step(_) | Kind::Locks => Ok(()),
             _ => not_applicable("the steps' own command line"),
         }
     }
@@ -175,6 +200,14 @@ impl Lab {
     /// [`Failure::NotApplicable`] for crun and runc.
     pub fn not_oci(&self, why: &str) -> Outcome {
         if self.runner.kind == Kind::Oci { not_applicable(why) } else { Ok(()) }
+    }
+
+    /// For cases that the locks do not leave possible, on purpose.
+    ///
+    /// # Errors
+    /// [`Failure::NotApplicable`] for step 10 with all locks.
+    pub fn not_locks(&self, why: &str) -> Outcome {
+        if self.runner.has_locks() { not_applicable(why) } else { Ok(()) }
     }
 
     /// The runner's path on the host.
@@ -195,12 +228,12 @@ impl Lab {
         let mut argv = vec![OsString::from(self.program())];
         let rootfs = options.rootfs.clone().unwrap_or_else(|| "rootfs".into());
         match self.runner.kind {
-            Kind::Step(number) => {
+            Kind::Step(_) | Kind::Locks => {
                 argv.push("run".into());
                 if options.rootfs.is_some() {
                     argv.extend(["--rootfs".into(), rootfs]);
                 }
-                if number < 10 && options.limited() {
+                if self.runner.step() < Some(10) && options.limited() {
                     return not_applicable("no limits");
                 }
                 let limits = [

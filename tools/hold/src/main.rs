@@ -15,8 +15,8 @@ use hold::{Case, Decision, Failure, Outcome, Runner};
 #[derive(Parser)]
 #[command(name = "hold", version)]
 struct Cli {
-    /// A step by number or name, or bwrap, crun, runc; may be repeated
-    #[arg(long, value_name = "NAME", default_values = ["10", "bwrap", "crun", "runc"])]
+    /// A step by number or name, or locks, bwrap, crun, runc; may be repeated
+    #[arg(long, value_name = "NAME", default_values = ["10", "locks", "bwrap", "crun", "runc"])]
     runner: Vec<String>,
     /// Also try a step on what only a later one is to hold
     #[arg(long)]
@@ -69,7 +69,7 @@ fn run(cli: &Cli) -> classroom::Result<ExitCode> {
     eprintln!("{} s", start.elapsed().as_secs());
     let fits = |case: &Case, row: &[Outcome]| {
         let mut own = runners.iter().zip(row).filter(|(runner, _)| runner.step() == Some(10));
-        own.all(|(_, outcome)| case.decision.fits(outcome))
+        own.all(|(runner, outcome)| case.decision(runner).fits(outcome))
     };
     let as_decided = cases.iter().zip(&outcomes).all(|(case, row)| fits(case, row));
     Ok(if as_decided { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -149,7 +149,7 @@ fn table(cases: &[&Case], runners: &[Runner], outcomes: &[Vec<Outcome>]) -> Stri
             let why: String = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
             let why: String = why.chars().take(160).collect();
             text += &format!("- {}, {}: {}: {why}", case.name, runner.name, mark(outcome));
-            match case.decision {
+            match case.decision(runner) {
                 Decision::Open(place) if runner.step() == Some(10) => {
                     text += &format!(" ({place})\n")
                 }

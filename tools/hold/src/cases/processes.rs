@@ -91,6 +91,7 @@ fn open_file_limit(lab: &Lab) -> Outcome {
 
 fn inside_itself(lab: &Lab) -> Outcome {
     lab.not_oci("a bundle in a bundle")?;
+    lab.not_locks("nobody inside makes namespaces, on purpose")?;
     if lab.cgroups.is_some() && lab.host.read("/proc/1/mountinfo")?.contains("nsdelegate") {
         return not_applicable("cgroup v2 with nsdelegate: nobody leaves the cgroup namespace");
     }
@@ -127,7 +128,7 @@ fn init_environment(lab: &Lab) -> Outcome {
     let argv = lab.argv(&["cat", "/proc/1/environ"]);
     let script = "SECRET=s3cret; export SECRET; exec \"$@\"";
     let out = output(&mut lab.host.command(around(script, argv)))?;
-    same("status", out.status, 0)?;
+    hold(out.status == 0 || out.stderr.contains("Permission denied"), || out.stderr.clone())?;
     hold(!out.stdout.contains("s3cret"), || "SECRET is in PID 1's environment".into())
 }
 

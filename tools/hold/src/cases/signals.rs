@@ -108,6 +108,7 @@ fn ctrl_backslash(lab: &Lab) -> Outcome {
 }
 
 fn ctrl_z(lab: &Lab) -> Outcome {
+    lab.not_locks("a terminal of its own: Ctrl-Z is for the shell inside, as with ssh")?;
     let file = "/workshop/start";
     let options = Options { terminal: true, ..Options::default() };
     let script = "echo ready; read x; echo got $x; exit 5";
