@@ -84,6 +84,12 @@ pub const CASES: &[Case] = &[
         "guide: no system-call filter"
     ),
     case!(
+        1,
+        forbidden_calls,
+        "unshare, clone with namespaces, keyctl, io_uring: refused, also by their x32 numbers",
+        "guide: no system-call filter"
+    ),
+    case!(
         7,
         tiocsti,
         "no keystrokes can be put into the caller's terminal (CVE-2017-5226)",
@@ -321,6 +327,22 @@ fn capabilities(lab: &Lab) -> Outcome {
 fn seccomp(lab: &Lab) -> Outcome {
     let out = lab.run("grep '^Seccomp:' /proc/self/status")?;
     same("status", out.stdout.as_str(), "Seccomp:\t2\n")
+}
+
+/// Calls that change nothing, but say something else than EPERM or ENOSYS where nobody refuses them. (0x10000011 is
+/// CLONE_NEWUSER and SIGCHLD; 0x40000000 is the bit of the x32 numbers.)
+fn forbidden_calls(lab: &Lab) -> Outcome {
+    let amd64 = cfg!(target_arch = "x86_64");
+    let [unshare, clone, keyctl] = if amd64 { [272, 56, 250] } else { [97, 220, 219] };
+    let x32 = if amd64 { "$_->[0] |= 0x40000000, try($_) for @calls;" } else { "" };
+    let script = format!(
+        "exec perl -e 'sub try {{ $! = 0; $got = syscall($_[0][0], $_[0][1], $_[0][2], 0, 0, 0); exit 0 if $got == 0; \
+         print \"$_[0][0] \", $! + 0, \"\\n\" if $got > 0 || !($!{{EPERM}} || $!{{ENOSYS}}) }} \
+         @calls = ([{keyctl}, 65535, 0], [425, 0, 0], [435, 0, 0], [{clone}, 0x10000011, 0], [{unshare}, 0x10000000, 0]); \
+         try($_) for @calls; {x32} exit 7'"
+    );
+    let out = lab.run_with(&lab.everything()?, &script)?;
+    hold(out.status == 7 && out.stdout.is_empty(), || format!("{} {out:?}", out.stdout))
 }
 
 /// TIOCSTI is 0x5412 on amd64 and arm64.

@@ -9,6 +9,11 @@ const GROUP: &str = "processes";
 
 pub const CASES: &[Case] = &[
     case!(4, orphans_reaped, "orphans are reaped: no zombies while the container runs"),
+    case!(
+        4,
+        real_time_orphan,
+        "an orphan that a real-time signal has killed is reaped, and so are those after it"
+    ),
     case!(4, background_gone, "background children end with the command, and its streams close"),
     case!(4, daemons_gone, "so do daemons: setsid, two forks, all signals ignored"),
     case!(4, many_orphans_at_the_end, "15 children at once: the status is the command's"),
@@ -23,9 +28,16 @@ pub const CASES: &[Case] = &[
 ];
 
 fn orphans_reaped(lab: &Lab) -> Outcome {
-    let script = "i=0; while [ $i -lt 30 ]; do (sh -c 'exit 3' & exit 4); i=$((i+1)); done; \
-        echo ready; read x; exit 7";
-    let running = lab.start(script)?;
+    reaped(lab, "i=0; while [ $i -lt 30 ]; do (sh -c 'exit 3' & exit 4); i=$((i+1)); done")
+}
+
+fn real_time_orphan(lab: &Lab) -> Outcome {
+    reaped(lab, "for n in 34 40 64 0; do (sh -c \"kill -$n \\$\\$\" & exit 4); done")
+}
+
+/// No zombies are left when a script has made its orphans.
+fn reaped(lab: &Lab, script: &str) -> Outcome {
+    let running = lab.start(&format!("{script}; echo ready; read x; exit 7"))?;
     // The last ones may not have ended yet.
     let zombies = || Ok::<_, Error>(lab.host.run("ps -e -o stat=,args= | grep '^Z'")?.stdout);
     let mut left = zombies()?;
