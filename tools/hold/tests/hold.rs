@@ -26,9 +26,8 @@ fn main() -> ExitCode {
         }
         trials.push(test(case, LOCKS));
     }
-    trials.push(trial::trial("step10::soak", || {
-        judge(hold::soak::soak(200, |line| println!("{line}")), Decision::Held, "all is as before")
-    }));
+    trials.push(soak("step10"));
+    trials.push(soak(LOCKS));
     let needs_root = |name: &str| name.starts_with("step10") || name.starts_with(LOCKS);
     trial::run_as_root(trials, needs_root, hold::lab::prepare)
 }
@@ -39,6 +38,14 @@ fn test(case: &'static Case, runner: &str) -> Trial {
     trial::trial(name, move || {
         let runner = Runner::find(&runner).map_err(|err| Error::Missing(err.to_string()))?;
         judge(case.try_on(&runner), case.decision(&runner), case.says)
+    })
+}
+
+fn soak(runner: &'static str) -> Trial {
+    trial::trial(format!("{runner}::soak"), move || {
+        let runner = Runner::find(runner).map_err(|err| Error::Missing(err.to_string()))?;
+        let outcome = hold::soak::soak(&runner, 200, |line| println!("{line}"));
+        judge(outcome, Decision::Held, "all is as before")
     })
 }
 
