@@ -99,7 +99,8 @@ fn run(args: Args) -> Result<ExitCode> {
     child.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let code = wait_for(child.spawn().context("cannot run /proc/self/exe")?, signals);
     for tree in ["", "pids", "memory", "cpu"] {
-        remove_cgroup(&Path::new("/sys/fs/cgroup").join(tree).join(&cgroup))?;
+        let dir = Path::new("/sys/fs/cgroup").join(tree).join(&cgroup);
+        remove_cgroup(&dir).with_context(|| format!("cannot remove the cgroup {dir:?}"))?;
     }
     code
 }
@@ -174,13 +175,13 @@ fn join_cgroup(name: &str, args: &Args) -> Result<()> {
 }
 
 fn remove_cgroup(dir: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) }; // not in this tree
+    let entries = if fs::exists(dir)? { fs::read_dir(dir)? } else { return Ok(()) };
     for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
         remove_cgroup(&entry.path())?; // the container has made it
     }
     for tries in 0.. {
         let Err(err) = fs::remove_dir(dir) else { break };
-        anyhow::ensure!(tries < 1000, "cannot remove the cgroup {dir:?}: {err}");
+        anyhow::ensure!(tries < 1000, err);
         std::thread::sleep(std::time::Duration::from_millis(1)); // EBUSY, soon after its end
     }
     Ok(())
