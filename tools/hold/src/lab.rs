@@ -67,6 +67,19 @@ impl Runner {
         Ok(Runner { program, name, kind: Kind::Step(step.number()) })
     }
 
+    /// The same runner, linked statically if it is ours.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`] if it does not build.
+    pub fn linked_statically(&self) -> Result<Runner> {
+        let Some(step) = self.step() else { return Ok(self.clone()) };
+        let solution = self.has_locks().then_some(LOCKS);
+        let program = STEPS.linked_statically(Step::new(step), solution);
+        let program =
+            program.map_err(|err| Failure::Missing(Error::Missing(format!("{err:#}"))))?;
+        Ok(Runner { program, ..self.clone() })
+    }
+
     /// Whether only root can start it.
     pub fn needs_root(&self) -> bool {
         !matches!(self.kind, Kind::Step(..=9) | Kind::Bubblewrap)
@@ -106,9 +119,18 @@ pub fn prepare() -> classroom::Result<Variables> {
     let programs = STEPS.programs(STEPS.all()).attempt("build the steps")?;
     let mut variables = variables(&["CI", "ROOTFS", "RUST_BACKTRACE"]);
     let folder = programs.first().and_then(|program| program.parent()).unwrap_or(Path::new(""));
-    let link = folder.join("10-locks");
-    _ = fs::remove_file(&link);
-    fs::hard_link(locks()?, link).attempt("put the locks beside the steps")?;
+    let mut others = vec![("10-locks".to_string(), locks()?)];
+    for step in STEPS.all() {
+        let program = STEPS.linked_statically(step, None).attempt("link a step statically")?;
+        others.push((format!("{step}-static"), program));
+    }
+    let program = STEPS.linked_statically(Step::new(10), Some(LOCKS));
+    others.push(("10-locks-static".to_string(), program.attempt("link the locks statically")?));
+    for (name, program) in others {
+        let link = folder.join(name);
+        _ = fs::remove_file(&link);
+        fs::hard_link(program, link).attempt("put it beside the steps")?;
+    }
     variables.push(("WORKSHOP_PROGRAMS", folder.into()));
     Ok(variables)
 }
@@ -445,6 +467,18 @@ impl Lab {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Takes away what a case was allowed to leave, or has left: processes and cgroups.
+    ///
+    /// # Errors
+    /// If that is not possible.
+    pub fn clean(&self) -> Outcome {
+        let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
+        for (pid, _) in self.host.processes().into_iter().filter(new) {
+            self.host.run(&format!("kill -KILL {pid}"))?;
+        }
+        self.cgroups.as_ref().map_or(Ok(()), |cgroups| Ok(cgroups.clean()?))
     }
 
     /// Not if it has been killed: see [`watch`].

@@ -13,6 +13,7 @@
 //! every case is held, or cannot apply.
 //! `cargo run -p hold -- --soak 10000` runs the soak; a short one is among the tests.
 
+pub mod faults;
 pub mod helper;
 pub mod lab;
 pub mod soak;
