@@ -401,8 +401,8 @@ impl Lab {
     }
 
     /// For cases in which the runner is killed: its cgroup may stay behind, empty.
-    pub fn cgroups_may_stay(&self) {
-        self.cgroups_may_stay.set(true);
+    pub fn cgroups_may_stay(&self, may: bool) {
+        self.cgroups_may_stay.set(may);
     }
 
     /// What the case itself has mounted on the host so far may stay.

@@ -244,7 +244,7 @@ fn sigwinch(lab: &Lab) -> Outcome {
 }
 
 fn runner_killed(lab: &Lab) -> Outcome {
-    lab.cgroups_may_stay();
+    lab.cgroups_may_stay(true);
     let running = lab.start("(sleep 7777) & (setsid sleep 8888) & echo ready; sleep 9999")?;
     until("all run", || !lab.pids_of("sleep 8888").is_empty())?;
     running.signal("KILL")?;
@@ -259,7 +259,7 @@ fn early(lab: &Lab, signal: &str) -> Result<String> {
 }
 
 fn runner_killed_early(lab: &Lab) -> Outcome {
-    lab.cgroups_may_stay();
+    lab.cgroups_may_stay(true);
     same("outcomes", early(lab, "SIGKILL")?, "signal 9: 100\n".repeat(5))
 }
 
