@@ -469,7 +469,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Takes away what a case was allowed to leave, or has left: processes and cgroups.
+    /// Takes away what a case was allowed to leave, or has left: processes, mounts and cgroups.
     ///
     /// # Errors
     /// If that is not possible.
@@ -477,6 +477,11 @@ impl Lab {
         let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
         for (pid, _) in self.host.processes().into_iter().filter(new) {
             self.host.run(&format!("kill -KILL {pid}"))?;
+        }
+        for line in self.host.read("/proc/1/mountinfo")?.lines() {
+            if !self.mounts.borrow().contains(line) {
+                self.host.run(&format!("umount {}", line.split(' ').nth(4).unwrap_or_default()))?;
+            }
         }
         self.cgroups.as_ref().map_or(Ok(()), |cgroups| Ok(cgroups.clean()?))
     }

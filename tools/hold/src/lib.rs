@@ -4,6 +4,7 @@
 //!   the hole (an exercise, or the guide's list of what is missing);
 //! - [`lab`]: the classroom host on which one case meets one [`Runner`]: a step of the workshop, step 10
 //!   with all locks (the exercise of that name), or bubblewrap, crun, runc;
+//! - [`faults`]: every system call fails once;
 //! - [`helper`]: what runs on that host as a program: it starts and kills runners fast;
 //! - [`soak`]: ten thousand containers, and all is as before.
 //!
@@ -31,7 +32,7 @@ pub use lab::Runner;
 
 /// What one case is about.
 pub struct Case {
-    /// status, streams, signals, processes, file system, limits or privilege.
+    /// status, streams, signals, processes, file system, limits, privilege or faults.
     pub group: &'static str,
     /// The name of the test.
     pub name: &'static str,

@@ -21,6 +21,9 @@ struct Cli {
     /// Also try a step on what only a later one is to hold
     #[arg(long)]
     anyway: bool,
+    /// Faults: let every single call fail, not only some of those that are made very often
+    #[arg(long)]
+    whole: bool,
     /// Only the cases whose group or name contains one of these
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
@@ -53,6 +56,9 @@ fn run(cli: &Cli) -> classroom::Result<ExitCode> {
             eprintln!("Skipped is what needs root, and {why}");
             runners.retain(|runner| !runner.needs_root());
         }
+    }
+    if cli.whole {
+        hold::faults::whole();
     }
     if let Some(times) = cli.soak {
         let failed = |runner: &&Runner| hold::soak::run(runner, times) != ExitCode::SUCCESS;

@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn none(lab: &Lab, what: fn(&Report) -> &Vec<String>) -> Outcome {
+    lab.this_takes_long();
     let report = report(&lab.runner)?;
     let (tried, failed) = (report.tried, what(&report));
     eprintln!(
