@@ -16,11 +16,8 @@ fn none(lab: &Lab, what: fn(&Report) -> &Vec<String>) -> Outcome {
     lab.this_takes_long();
     let report = report(&lab.runner)?;
     let (tried, failed) = (report.tried, what(&report));
-    eprintln!(
-        "{}: {tried} failures tried, {} not held\n{}",
-        lab.runner.name,
-        failed.len(),
-        failed.join("\n")
-    );
+    if !failed.is_empty() {
+        eprintln!("{}: of {tried} failures\n{}", lab.runner.name, failed.join("\n"));
+    }
     hold(failed.is_empty(), || format!("{} of {tried}: {}", failed.len(), failed.join(", ")))
 }
