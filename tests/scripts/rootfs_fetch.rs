@@ -600,8 +600,8 @@ fn links_within_the_archive_are_no_reason_to_refuse_it() {
 
 // --- The mirror ---
 
-/// What has to be hidden for each of curl and wget to be the only one. None may be here: a machine needs neither, and then
-/// nothing can be downloaded; with `CI=true` both must be there.
+/// What has to be hidden for each of curl and wget to be the only one. None may be here: a machine needs neither, and
+/// then nothing can be downloaded; with `CI=true` both must be there.
 fn other_downloaders() -> Vec<&'static str> {
     static OTHERS: OnceLock<Vec<&str>> = OnceLock::new();
     let others = OTHERS.get_or_init(|| {

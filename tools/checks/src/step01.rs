@@ -9,118 +9,83 @@ use crate::Result;
 use crate::lab::Lab;
 use crate::lab::excerpt;
 use crate::lab::shortened;
-use crate::since;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "runs",
-        title: "runs a command, with its output",
-        man: "fork(2), execve(2)",
-        hints: &[
+    check! { 1, runs, "runs a command, with its output",
+        read: "fork(2), execve(2)",
+        hints: [
             "Everything behind `run` is a command and its arguments. Which type of the standard library starts one?",
-            "std::process::Command: `new` takes the program, `args` the rest, `spawn` starts it. Leave its stdin, stdout and \
-             stderr as they are: they are inherited.",
+            "std::process::Command: `new` takes the program, `args` the rest, `spawn` starts it. Leave its stdin, \
+             stdout and stderr as they are: they are inherited.",
         ],
-        lines: &["Command::new(&args.command[0])", ".spawn()"],
-        observe: runs,
-        ..since(1)
+        lines: ["Command::new(&args.command[0])", ".spawn()"],
     },
-    Check {
-        name: "arguments",
-        title: "passes the arguments on as they are",
-        man: "execve(2)",
-        hints: &[
-            "An argument is a row of bytes. Nothing may split, join or interpret it: no shell, and not your own option parser.",
-            "clap: `#[arg(required = true, trailing_var_arg = true)]` on a `Vec<OsString>`. Behind the first word everything \
-             belongs to the command, also what begins with `-`.",
+    check! { 1, arguments, "passes the arguments on as they are",
+        read: "execve(2)",
+        hints: [
+            "An argument is a row of bytes. Nothing may split, join or interpret it: no shell, and not your own option \
+             parser.",
+            "clap: `#[arg(required = true, trailing_var_arg = true)]` on a `Vec<OsString>`. Behind the first word \
+             everything belongs to the command, also what begins with `-`.",
         ],
-        lines: &["trailing_var_arg", "command: Vec<", ".args(&args.command[1..])"],
-        observe: arguments,
-        ..since(1)
+        lines: ["trailing_var_arg", "command: Vec<", ".args(&args.command[1..])"],
     },
-    Check {
-        name: "stdin",
-        title: "leaves stdin to the command",
-        man: "execve(2)",
-        hints: &[
+    check! { 1, stdin, "leaves stdin to the command",
+        read: "execve(2)",
+        hints: [
             "The command reads the same stdin as your program, unless you take it away.",
             "No `Stdio::null()`, no `output()`: `spawn()` or `status()` inherit all three streams.",
         ],
-        lines: &[".spawn()"],
-        observe: stdin,
-        ..since(1)
+        lines: [".spawn()"],
     },
-    Check {
-        name: "waits",
-        title: "waits for the command",
-        man: "waitpid(2)",
-        hints: &[
+    check! { 1, waits, "waits for the command",
+        read: "waitpid(2)",
+        hints: [
             "spawn() returns at once. Who waits for the end?",
             "Child::wait() returns when the command has ended.",
         ],
-        lines: &["process.wait()"],
-        observe: waits,
-        ..since(1)
+        lines: ["process.wait()"],
     },
-    Check {
-        name: "status",
-        title: "passes the exit status on",
-        man: "waitpid(2), exit(3)",
-        hints: &[
+    check! { 1, status, "passes the exit status on",
+        read: "waitpid(2), exit(3)",
+        hints: [
             "`run sh -c 'exit 7'; echo $?` should print 7. What does wait() return, and what does main() return?",
             "ExitStatus::code() is the number. main() may return an ExitCode.",
         ],
-        lines: &["status.code()", "ExitCode::from(code"],
-        observe: status,
-        ..since(1)
+        lines: ["status.code()", "ExitCode::from(code"],
     },
-    Check {
-        name: "signal",
-        title: "says 128 + n when signal n ended the command",
-        man: "waitpid(2), signal(7)",
-        hints: &[
+    check! { 1, signal, "says 128 + n when signal n ended the command",
+        read: "waitpid(2), signal(7)",
+        hints: [
             "A command that a signal ended has no exit status: code() is None. What does a shell make of it?",
             "std::os::unix::process::ExitStatusExt::signal() is the number; shells add 128.",
         ],
-        lines: &["128 + signal"],
-        observe: signal,
-        ..since(1)
+        lines: ["128 + signal"],
     },
-    Check {
-        name: "not-found",
-        title: "says 127 when there is no such command, and 126 when it cannot be executed",
-        man: "execve(2), env(1)",
-        hints: &[
+    check! { 1, not_found, "says 127 when there is no such command, and 126 when it cannot be executed",
+        read: "execve(2), env(1)",
+        hints: [
             "spawn() returns an error. Which of its kinds is it?",
-            "ErrorKind::NotFound is 127, everything else that execve(2) says is 126. One line on stderr names the command.",
+            "ErrorKind::NotFound is 127, everything else that execve(2) says is 126. One line on stderr names the \
+             command.",
         ],
-        lines: &["ErrorKind::NotFound"],
-        observe: not_found,
-        ..since(1)
+        lines: ["ErrorKind::NotFound"],
     },
-    Check {
-        name: "usage",
-        title: "says 2 for wrong usage",
-        man: "exit(3)",
-        hints: &[
+    check! { 1, usage, "says 2 for wrong usage",
+        read: "exit(3)",
+        hints: [
             "`run` without a command, or an unknown subcommand: a message, and exit status 2. No panic.",
             "clap does it by itself, if the command is `required = true`.",
         ],
-        lines: &["required = true"],
-        observe: usage,
-        ..since(1)
+        lines: ["required = true"],
     },
-    Check {
-        name: "terminal",
-        title: "leaves the terminal to the command",
-        man: "isatty(3), credentials(7)",
-        hints: &[
+    check! { 1, terminal, "leaves the terminal to the command",
+        read: "isatty(3), credentials(7)",
+        hints: [
             "An interactive shell wants a terminal as its stdin, stdout and stderr.",
             "No pipes (`Stdio::piped()`), no setsid(2): spawn() inherits the terminal.",
         ],
-        lines: &[".spawn()"],
-        observe: terminal,
-        ..since(1)
+        lines: [".spawn()"],
     },
 ];
 

@@ -3,32 +3,24 @@
 use crate::Check;
 use crate::Result;
 use crate::lab::Lab;
-use crate::since;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "hostname-out",
-        title: "keeps a new hostname inside from renaming the host",
-        man: "uts_namespaces(7), unshare(2)",
-        hints: &[
+    check! { 2, hostname_out, "keeps a new hostname inside from renaming the host",
+        read: "uts_namespaces(7), unshare(2)",
+        hints: [
             "The hostname is a global of the system. Which namespace makes a private copy of it?",
-            "unshare(CLONE_NEWUTS) moves the caller to a new UTS namespace; what it starts afterwards is in it, too. It takes root.",
+            "unshare(CLONE_NEWUTS) moves the caller to a new UTS namespace; what it starts afterwards is in it, too. \
+             It takes root.",
         ],
-        lines: &["CLONE_NEWUTS", "unshare("],
-        observe: outwards,
-        ..since(2)
+        lines: ["CLONE_NEWUTS", "unshare("],
     },
-    Check {
-        name: "hostname-in",
-        title: "keeps its hostname when the host gets a new one",
-        man: "uts_namespaces(7)",
-        hints: &[
+    check! { 2, hostname_in, "keeps its hostname when the host gets a new one",
+        read: "uts_namespaces(7)",
+        hints: [
             "The copy is private in both directions.",
             "unshare(CLONE_NEWUTS) before the command is started.",
         ],
-        lines: &["CLONE_NEWUTS", "unshare("],
-        observe: inwards,
-        ..since(2)
+        lines: ["CLONE_NEWUTS", "unshare("],
     },
 ];
 
@@ -36,7 +28,7 @@ pub const CHECKS: &[Check] = &[
 pub const RENAMED: &str = "sethostname(2) was called in the host's UTS namespace: call it in `child`, after \
     unshare(CLONE_NEWUTS), not before it. It renames whatever namespace the caller is in";
 
-fn outwards(lab: &Lab) -> Result<()> {
+fn hostname_out(lab: &Lab) -> Result<()> {
     let held = lab.hold(&[], "hostname renamed-inside; hostname; ")?;
     let host = lab.host.run("hostname")?.stdout;
     if !held.before.contains("renamed-inside") {
@@ -54,7 +46,7 @@ fn outwards(lab: &Lab) -> Result<()> {
     Err(held.wrong("the host is still called \"host\"", &got, cause))
 }
 
-fn inwards(lab: &Lab) -> Result<()> {
+fn hostname_in(lab: &Lab) -> Result<()> {
     let mut held = lab.hold(&[], "echo ready; read line; hostname; ")?;
     lab.host.run("hostname renamed")?;
     lab.soil();

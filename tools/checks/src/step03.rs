@@ -3,34 +3,26 @@
 use crate::Check;
 use crate::Result;
 use crate::lab::Lab;
-use crate::since;
 use crate::step02::RENAMED;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "named",
-        title: "is called `container` from the beginning",
-        man: "sethostname(2), proc(5)",
-        hints: &[
-            "Somebody has to call sethostname(2) when the new namespace is there and the command is not. Who, and where?",
-            "`run` starts your program once more, through /proc/self/exe, as `child`. The child is in the new namespace: it sets the \
-             hostname, and then starts the command.",
+    check! { 3, named, "is called `container` from the beginning",
+        read: "sethostname(2), proc(5)",
+        hints: [
+            "Somebody has to call sethostname(2) when the new namespace is there and the command is not. Who, and \
+             where?",
+            "`run` starts your program once more, through /proc/self/exe, as `child`. The child is in the new \
+             namespace: it sets the hostname, and then starts the command.",
         ],
-        lines: &["/proc/self/exe", "sethostname(", "Child("],
-        observe: named,
-        ..since(3)
+        lines: ["/proc/self/exe", "sethostname(", "Child("],
     },
-    Check {
-        name: "reexec",
-        title: "finds itself again, whatever name it was started by",
-        man: "proc(5): /proc/pid/exe",
-        hints: &[
+    check! { 3, reexec, "finds itself again, whatever name it was started by",
+        read: "proc(5): /proc/pid/exe",
+        hints: [
             "The first argument of a program is only a name that its caller has chosen. It need not be a path to it.",
             "/proc/self/exe is always the program that is running.",
         ],
-        lines: &["/proc/self/exe"],
-        observe: reexec,
-        ..since(3)
+        lines: ["/proc/self/exe"],
     },
 ];
 

@@ -9,81 +9,60 @@ use crate::lab::Done;
 use crate::lab::Held;
 use crate::lab::Lab;
 use crate::lab::Process;
-use crate::since;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "pids",
-        title: "numbers its processes from 1",
-        man: "pid_namespaces(7), unshare(2)",
-        hints: &[
+    check! { 4, pids, "numbers its processes from 1",
+        read: "pid_namespaces(7), unshare(2)",
+        hints: [
             "Process numbers are one more global. Which flag makes new ones?",
-            "unshare(CLONE_NEWPID) does not move the caller: the next process that it starts is PID 1. So call it in `run`, and \
-             `child` is PID 1.",
+            "unshare(CLONE_NEWPID) does not move the caller: the next process that it starts is PID 1. So call it in \
+             `run`, and `child` is PID 1.",
         ],
-        lines: &["CLONE_NEWPID"],
-        observe: pids,
-        ..since(4)
+        lines: ["CLONE_NEWPID"],
     },
-    Check {
-        name: "orphans",
-        title: "reaps orphans, and does not take their status for the command's",
-        man: "pid_namespaces(7), waitpid(2)",
-        hints: &[
+    check! { 4, orphans, "reaps orphans, and does not take their status for the command's",
+        read: "pid_namespaces(7), waitpid(2)",
+        hints: [
             "A process whose parent has died gets PID 1 as its new parent. When it ends, somebody has to wait for it.",
             "PID 1 waits for *any* child (waitpid(-1)), again and again, until it was the command that ended.",
         ],
-        lines: &["orphan"],
-        observe: orphans,
-        ..since(4)
+        lines: ["orphan"],
     },
-    Check {
-        name: "background",
-        title: "ends with the command, and takes what runs in the background along",
-        man: "pid_namespaces(7)",
-        hints: &[
+    check! { 4, background, "ends with the command, and takes what runs in the background along",
+        read: "pid_namespaces(7)",
+        hints: [
             "When PID 1 ends, the kernel kills everything in its namespace.",
             "So PID 1 must not wait until it has no children left: only until the command has ended.",
         ],
-        lines: &["try_wait()"],
-        observe: background,
-        ..since(4)
+        lines: ["try_wait()"],
     },
-    Check {
-        name: "dies-with-runner",
-        title: "dies with its runner, even if that is killed",
-        man: "prctl(2): PR_SET_PDEATHSIG",
-        hints: &[
+    check! { 4, dies_with_runner, "dies with its runner, even if that is killed",
+        read: "prctl(2): PR_SET_PDEATHSIG",
+        hints: [
             "SIGKILL gives `run` no chance to tidy up. Who can tell the kernel to kill the container then?",
-            "`child` calls prctl(PR_SET_PDEATHSIG, SIGKILL): \"kill me when my parent dies\". It is PID 1, and takes all others along.",
+            "`child` calls prctl(PR_SET_PDEATHSIG, SIGKILL): \"kill me when my parent dies\". It is PID 1, and takes \
+             all others along.",
         ],
-        lines: &["set_pdeathsig"],
-        observe: dies_with_runner,
-        ..since(4)
+        lines: ["set_pdeathsig"],
     },
-    Check {
-        name: "sigterm",
-        title: "ends the container on SIGTERM to the runner, with status 143",
-        man: "signal(7), pid_namespaces(7), kill(2)",
-        hints: &[
+    check! { 4, sigterm, "ends the container on SIGTERM to the runner, with status 143",
+        read: "signal(7), pid_namespaces(7), kill(2)",
+        hints: [
             "A signal without a handler does nothing to PID 1. And `run` dies of it, and can pass no status on.",
-            "Both halves handle SIGTERM in the same way: pass it on to the process that they wait for, and go on waiting.",
+            "Both halves handle SIGTERM in the same way: pass it on to the process that they wait for, and go on \
+             waiting.",
         ],
-        lines: &["Signals::new", "kill(pid, signal)"],
-        observe: sigterm,
-        ..since(4)
+        lines: ["Signals::new", "kill(pid, signal)"],
     },
-    Check {
-        name: "ctrl-c",
-        title: "lets Ctrl-C reach the command, and says 130",
-        man: "termios(3): ISIG, signal(7)",
-        hints: &[
-            "The terminal sends SIGINT to every process of the foreground: to the command, and to both halves of your program.",
-            "Both halves have to survive it, so that they can pass the status on: a handler that does nothing is enough there.",
+    check! { 4, ctrl_c, "lets Ctrl-C reach the command, and says 130",
+        read: "termios(3): ISIG, signal(7)",
+        hints: [
+            "The terminal sends SIGINT to every process of the foreground: to the command, and to both halves of your \
+             program.",
+            "Both halves have to survive it, so that they can pass the status on: a handler that does nothing is \
+             enough there.",
         ],
-        lines: &["SIGINT | SIGQUIT"],
-        observe: ctrl_c,
-        ..since(4)
+        lines: ["SIGINT | SIGQUIT"],
     },
 ];
 

@@ -7,81 +7,57 @@ use crate::Check;
 use crate::Result;
 use crate::lab::Lab;
 use crate::lab::shortened;
-use crate::since;
 use crate::step07::OLD_ROOT;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "root",
-        title: "sees the root filesystem, and nothing of the host's files",
-        man: "chroot(2)",
-        hints: &[
+    check! { 5, root, "sees the root filesystem, and nothing of the host's files",
+        read: "chroot(2)",
+        hints: [
             "Which system call changes what `/` means for a process and all that it starts?",
             "chroot(2), in `child`, before the command is started; not in `run`, where /proc/self/exe is still needed.",
         ],
-        lines: &["chroot("],
-        observe: root,
-        ..since(5)
+        lines: ["chroot("],
     },
-    Check {
-        name: "cwd",
-        title: "starts in `/`, and `cd ..` does not lead out",
-        man: "chroot(2): \"This call does not change the current working directory\"",
-        hints: &[
+    check! { 5, cwd, "starts in `/`, and `cd ..` does not lead out",
+        read: "chroot(2): \"This call does not change the current working directory\"",
+        hints: [
             "Where is the working directory after chroot(2)? Try `pwd` and `cd ..; ls` inside.",
             "chdir(\"/\") after chroot(2).",
         ],
-        lines: &["chdir(\"/\")"],
-        observe: cwd,
-        ..since(5)
+        lines: ["chdir(\"/\")"],
     },
-    Check {
-        name: "lookup",
-        title: "looks the command up inside",
-        man: "execve(2), path_resolution(7)",
-        hints: &[
+    check! { 5, lookup, "looks the command up inside",
+        read: "execve(2), path_resolution(7)",
+        hints: [
             "`ls` is /usr/bin/ls on one system and /bin/ls on another. Which one counts?",
             "Start the command after the root has changed, and let Command::new look it up in PATH.",
         ],
-        lines: &["child.env(\"PATH\""],
-        observe: lookup,
-        ..since(5)
+        lines: ["child.env(\"PATH\""],
     },
-    Check {
-        name: "environment",
-        title: "starts with a clean environment",
-        man: "environ(7)",
-        hints: &[
+    check! { 5, environment, "starts with a clean environment",
+        read: "environ(7)",
+        hints: [
             "Variables are inherited, passwords among them. What does `run env` print?",
             "Command::env_clear(), then PATH, HOME and TERM.",
         ],
-        lines: &["env_clear()", "child.env(\"PATH\""],
-        observe: environment,
-        ..since(5)
+        lines: ["env_clear()", "child.env(\"PATH\""],
     },
-    Check {
-        name: "rootfs-option",
-        title: "takes the root filesystem from --rootfs, or $ROOTFS",
-        man: "path_resolution(7)",
-        hints: &[
+    check! { 5, rootfs_option, "takes the root filesystem from --rootfs, or $ROOTFS",
+        read: "path_resolution(7)",
+        hints: [
             "A directory may be named relatively, absolutely, through a link, with a space in its name.",
             "clap: `#[arg(long, env, default_value = \"rootfs\")] rootfs: PathBuf`, and hand it on to `child`.",
         ],
-        lines: &["rootfs: PathBuf", "--rootfs"],
-        observe: option,
-        ..since(5)
+        lines: ["rootfs: PathBuf", "--rootfs"],
     },
-    Check {
-        name: "rootfs-missing",
-        title: "refuses to run without a root filesystem",
-        man: "chroot(2)",
-        hints: &[
+    check! { 5, rootfs_missing, "refuses to run without a root filesystem",
+        read: "chroot(2)",
+        hints: [
             "What does chroot(2) return if there is no such directory? What becomes of it?",
-            "Hand the error to main with `?`: a message that names the directory, exit status 125, and the command does not run.",
+            "Hand the error to main with `?`: a message that names the directory, exit status 125, and the command \
+             does not run.",
         ],
-        lines: &["cannot enter the root filesystem"],
-        observe: missing,
-        ..since(5)
+        lines: ["cannot enter the root filesystem"],
     },
 ];
 
@@ -203,7 +179,7 @@ fn environment(lab: &Lab) -> Result<()> {
     ))
 }
 
-fn option(lab: &Lab) -> Result<()> {
+fn rootfs_option(lab: &Lab) -> Result<()> {
     lab.host
         .run("mv rootfs 'another root'; ln -s 'another root' link; touch 'another root/marker'")?;
     lab.soil();
@@ -230,7 +206,7 @@ fn option(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn missing(lab: &Lab) -> Result<()> {
+fn rootfs_missing(lab: &Lab) -> Result<()> {
     _ = fs::write(lab.host.path("/workshop/a-file"), "");
     for name in ["no-such-rootfs", "a-file"] {
         let done = lab.run(&["--rootfs", name, "echo", "it runs"])?;

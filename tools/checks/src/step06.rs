@@ -7,47 +7,35 @@ use crate::Check;
 use crate::Result;
 use crate::lab::Lab;
 use crate::lab::PROC_ON_HOST;
-use crate::since;
 use crate::step05::need_root;
 use crate::step07::SHARED;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "proc",
-        title: "has a /proc that shows its own processes, and only them",
-        man: "mount(2), proc(5)",
-        hints: &[
+    check! { 6, proc, "has a /proc that shows its own processes, and only them",
+        read: "mount(2), proc(5)",
+        hints: [
             "`ps` reads /proc, and there is nothing in the root filesystem's. How does it come about on the host?",
-            "mount(2) with the type \"proc\", on /proc, in `child`, after the root has changed. It shows the PID namespace of whoever \
-             mounts it.",
+            "mount(2) with the type \"proc\", on /proc, in `child`, after the root has changed. It shows the PID \
+             namespace of whoever mounts it.",
         ],
-        lines: &["mount(Some(\"proc\")"],
-        observe: proc,
-        ..since(6)
+        lines: ["mount(Some(\"proc\")"],
     },
-    Check {
-        name: "proc-gone",
-        title: "leaves no mount on the host, however the run ends",
-        man: "umount2(2): MNT_DETACH",
-        hints: &[
-            "`mount` on the host shows what is left. Who unmounts, and when: also if the command fails, or is not found, or is killed?",
+    check! { 6, proc_gone, "leaves no mount on the host, however the run ends",
+        read: "umount2(2): MNT_DETACH",
+        hints: [
+            "`mount` on the host shows what is left. Who unmounts, and when: also if the command fails, or is not \
+             found, or is killed?",
             "`child` calls umount2(2) when the command has ended, before it looks at the result.",
         ],
-        lines: &["umount2("],
-        observe: gone,
-        ..since(6)
+        lines: ["umount2("],
     },
-    Check {
-        name: "proc-missing",
-        title: "refuses to run if there is no /proc to mount on",
-        man: "mount(2): ENOENT",
-        hints: &[
+    check! { 6, proc_missing, "refuses to run if there is no /proc to mount on",
+        read: "mount(2): ENOENT",
+        hints: [
             "What if the root filesystem has no folder `proc`?",
             "An error is no reason to go on: `?`. Exit status 125, and the command does not run.",
         ],
-        lines: &["cannot mount /proc"],
-        observe: missing,
-        ..since(6)
+        lines: ["cannot mount /proc"],
     },
 ];
 
@@ -97,7 +85,7 @@ fn proc(lab: &Lab) -> Result<()> {
     need_proc(lab)
 }
 
-fn gone(lab: &Lab) -> Result<()> {
+fn proc_gone(lab: &Lab) -> Result<()> {
     need_proc(lab)?;
     let before = lab.mounts();
     let mut always = true;
@@ -136,7 +124,7 @@ fn gone(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn missing(lab: &Lab) -> Result<()> {
+fn proc_missing(lab: &Lab) -> Result<()> {
     need_proc(lab)?;
     lab.soil();
     lab.host.run("rmdir rootfs/proc")?;

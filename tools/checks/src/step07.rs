@@ -9,70 +9,54 @@ use crate::Result;
 use crate::lab::Lab;
 use crate::lab::NULL;
 use crate::lab::points;
-use crate::since;
 use crate::step05::need_root;
 use crate::step06::need_proc;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "starts",
-        title: "starts on a host whose mounts are shared",
-        man: "pivot_root(2): EINVAL, mount_namespaces(7)",
-        hints: &[
+    check! { 7, starts, "starts on a host whose mounts are shared",
+        read: "pivot_root(2): EINVAL, mount_namespaces(7)",
+        hints: [
             "pivot_root(2) says EINVAL? Its manual page has a list of conditions.",
-            "Three steps before it: unshare(CLONE_NEWNS); mount(\"/\", MS_REC | MS_PRIVATE); bind the root filesystem on itself.",
+            "Three steps before it: unshare(CLONE_NEWNS); mount(\"/\", MS_REC | MS_PRIVATE); bind the root filesystem \
+             on itself.",
         ],
-        lines: &["MS_PRIVATE", "MS_BIND, NONE)", "pivot_root("],
-        observe: starts,
-        ..since(7)
+        lines: ["MS_PRIVATE", "MS_BIND, NONE)", "pivot_root("],
     },
-    Check {
-        name: "mounts-private",
-        title: "shows nothing of its mounts on the host, while it runs",
-        man: "mount_namespaces(7)",
-        hints: &[
-            "A mount namespace begins as a copy. But systemd makes all mounts shared: what happens in the copy happens here, too.",
+    check! { 7, mounts_private, "shows nothing of its mounts on the host, while it runs",
+        read: "mount_namespaces(7)",
+        hints: [
+            "A mount namespace begins as a copy. But systemd makes all mounts shared: what happens in the copy happens \
+             here, too.",
             "unshare(CLONE_NEWNS), and then mount(2) with MS_REC | MS_PRIVATE on \"/\", before the first mount.",
         ],
-        lines: &["CLONE_NEWNS", "MS_PRIVATE"],
-        observe: private,
-        ..since(7)
+        lines: ["CLONE_NEWNS", "MS_PRIVATE"],
     },
-    Check {
-        name: "nothing-left",
-        title: "leaves no mount on the host, even if the runner is killed",
-        man: "mount_namespaces(7)",
-        hints: &[
+    check! { 7, nothing_left, "leaves no mount on the host, even if the runner is killed",
+        read: "mount_namespaces(7)",
+        hints: [
             "Nobody can unmount anything after SIGKILL. Who else does?",
             "A mount namespace goes with its last process, and with it all its mounts.",
         ],
-        lines: &["CLONE_NEWNS"],
-        observe: nothing_left,
-        ..since(7)
+        lines: ["CLONE_NEWNS"],
     },
-    Check {
-        name: "no-escape",
-        title: "cannot be left: the old root is not there any more",
-        man: "pivot_root(2), chroot(2), setns(2)",
-        hints: &[
-            "A chroot leaves the old root where it is: root inside can get back to it. Which call really takes it away?",
-            "pivot_root(\".\", \".\") makes the new root the root of the mount namespace; umount2(\".\", MNT_DETACH) takes the old one off.",
+    check! { 7, no_escape, "cannot be left: the old root is not there any more",
+        read: "pivot_root(2), chroot(2), setns(2)",
+        hints: [
+            "A chroot leaves the old root where it is: root inside can get back to it. Which call really takes it \
+             away?",
+            "pivot_root(\".\", \".\") makes the new root the root of the mount namespace; umount2(\".\", MNT_DETACH) \
+             takes the old one off.",
         ],
-        lines: &["pivot_root(", "umount2(\".\""],
-        observe: no_escape,
-        ..since(7)
+        lines: ["pivot_root(", "umount2(\".\""],
     },
-    Check {
-        name: "dev",
-        title: "has a small /dev of its own",
-        man: "null(4), full(4), random(4), tty(4)",
-        hints: &[
+    check! { 7, dev, "has a small /dev of its own",
+        read: "null(4), full(4), random(4), tty(4)",
+        hints: [
             "Which devices does a shell need? `cmd &` opens /dev/null, for one.",
-            "A tmpfs on dev; for each device an empty file there, and the host's device mounted on it with MS_BIND, before the old root goes.",
+            "A tmpfs on dev; for each device an empty file there, and the host's device mounted on it with MS_BIND, \
+             before the old root goes.",
         ],
-        lines: &["\"tmpfs\"", "/dev/{device}"],
-        observe: dev,
-        ..since(7)
+        lines: ["\"tmpfs\"", "/dev/{device}"],
     },
 ];
 
@@ -98,7 +82,7 @@ fn starts(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn private(lab: &Lab) -> Result<()> {
+fn mounts_private(lab: &Lab) -> Result<()> {
     need_proc(lab)?;
     let before = lab.mounts();
     let held = lab.hold(&[], "")?;

@@ -3,33 +3,24 @@
 use crate::Check;
 use crate::Result;
 use crate::lab::Lab;
-use crate::since;
 use crate::step06::need_proc;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "ipc",
-        title: "sees none of the host's message queues",
-        man: "ipc_namespaces(7), sysvipc(7)",
-        hints: &[
+    check! { 8, ipc, "sees none of the host's message queues",
+        read: "ipc_namespaces(7), sysvipc(7)",
+        hints: [
             "`ipcs` lists the host's message queue. One more flag.",
             "CLONE_NEWIPC, beside the others in `run`.",
         ],
-        lines: &["CLONE_NEWIPC"],
-        observe: ipc,
-        ..since(8)
+        lines: ["CLONE_NEWIPC"],
     },
-    Check {
-        name: "net",
-        title: "has no network interface but lo",
-        man: "network_namespaces(7)",
-        hints: &[
+    check! { 8, net, "has no network interface but lo",
+        read: "network_namespaces(7)",
+        hints: [
             "`ip link` lists the host's interfaces. One more flag.",
             "CLONE_NEWNET, beside the others in `run`.",
         ],
-        lines: &["CLONE_NEWNET"],
-        observe: net,
-        ..since(8)
+        lines: ["CLONE_NEWNET"],
     },
 ];
 

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use classroom::output;
 use classroom::root::is_root;
-use steps::Step;
 
 use crate::Cause;
 use crate::Check;
@@ -18,46 +17,36 @@ use crate::lab::NOT_ROOT_INSIDE;
 use crate::lab::denied;
 use crate::lab::excerpt;
 use crate::lab::why_no_map;
-use crate::since;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "without-root",
-        title: "works without root",
-        until: Step::new(9), // step 10 makes a cgroup, which takes root again (or somebody who delegates one)
-        man: "user_namespaces(7): \"Defining user and group ID mappings\"",
-        hints: &[
-            "An ordinary user may create a user namespace, and is allowed everything in it, and in the other namespaces that belong to it.",
-            "unshare(2) with CLONE_NEWUSER and all the other flags in one call; then write `deny` to /proc/self/setgroups, and `0 UID 1` and \
-             `0 GID 1` to uid_map and gid_map, in this order, with the numbers from before unshare(2).",
+    check! { 9, without_root, "works without root",
+        read: "user_namespaces(7): \"Defining user and group ID mappings\"",
+        hints: [
+            "An ordinary user may create a user namespace, and is allowed everything in it, and in the other \
+             namespaces that belong to it.",
+            "unshare(2) with CLONE_NEWUSER and all the other flags in one call; then write `deny` to \
+             /proc/self/setgroups, and `0 UID 1` and `0 GID 1` to uid_map and gid_map, in this order, with the numbers \
+             from before unshare(2).",
         ],
-        lines: &["CLONE_NEWUSER", "/proc/self/setgroups", "/proc/self/uid_map", "geteuid()"],
-        observe: without_root,
-        ..since(9)
+        lines: ["CLONE_NEWUSER", "/proc/self/setgroups", "/proc/self/uid_map", "geteuid()"],
+        until: 9, // step 10 makes a cgroup, which takes root again (or somebody who delegates one)
     },
-    Check {
-        name: "user",
-        title: "is root inside, in a user namespace of its own",
-        man: "user_namespaces(7)",
-        hints: &[
+    check! { 9, user, "is root inside, in a user namespace of its own",
+        read: "user_namespaces(7)",
+        hints: [
             "`id` inside should say 0. What does it say without a map, and why 65534?",
             "/proc/self/uid_map and gid_map get one line each, `0 UID 1`: inside, outside, how many.",
         ],
-        lines: &["CLONE_NEWUSER", "/proc/self/uid_map"],
-        observe: user,
-        ..since(9)
+        lines: ["CLONE_NEWUSER", "/proc/self/uid_map"],
     },
-    Check {
-        name: "setgroups",
-        title: "has given up setgroups(2)",
-        man: "user_namespaces(7): \"The /proc/pid/setgroups file\"",
-        hints: &[
-            "Who may drop a group may get at files that are closed to just that group. What does the kernel want before it accepts a map of groups?",
+    check! { 9, setgroups, "has given up setgroups(2)",
+        read: "user_namespaces(7): \"The /proc/pid/setgroups file\"",
+        hints: [
+            "Who may drop a group may get at files that are closed to just that group. What does the kernel want \
+             before it accepts a map of groups?",
             "Write `deny` to /proc/self/setgroups before you write gid_map.",
         ],
-        lines: &["/proc/self/setgroups"],
-        observe: setgroups,
-        ..since(9)
+        lines: ["/proc/self/setgroups"],
     },
 ];
 

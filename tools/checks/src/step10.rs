@@ -10,93 +10,69 @@ use crate::Check;
 use crate::Result;
 use crate::lab::Held;
 use crate::lab::Lab;
-use crate::since;
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        name: "pids-limit",
-        title: "has room for 20 processes, or as many as --pids-limit says",
-        man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#pid",
-        hints: &[
-            "A cgroup is a folder in /sys/fs/cgroup. Which file in it says how many processes it may have, and which one who is in it?",
-            "`child` makes the folder, writes the limit to pids.max, then its own number (0 means \"me\") to cgroup.procs: all this before the command \
-             is started. The default is 20.",
+    check! { 10, pids_limit, "has room for 20 processes, or as many as --pids-limit says",
+        read: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#pid",
+        hints: [
+            "A cgroup is a folder in /sys/fs/cgroup. Which file in it says how many processes it may have, and which \
+             one who is in it?",
+            "`child` makes the folder, writes the limit to pids.max, then its own number (0 means \"me\") to \
+             cgroup.procs: all this before the command is started. The default is 20.",
         ],
-        lines: &["pids.max", "pids_limit"],
-        observe: pids,
-        ..since(10)
+        lines: ["pids.max", "pids_limit"],
     },
-    Check {
-        name: "memory",
-        title: "has the memory that --memory says",
-        man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#memory",
-        hints: &[
+    check! { 10, memory, "has the memory that --memory says",
+        read: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#memory",
+        hints: [
             "50M are 52428800 bytes. Where do they go?",
             "memory.max on cgroup v2, memory.limit_in_bytes on v1; before the command is started.",
         ],
-        lines: &["memory.max"],
-        observe: memory,
-        ..since(10)
+        lines: ["memory.max"],
     },
-    Check {
-        name: "cpus",
-        title: "has the CPU time that --cpus says",
-        man: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu",
-        hints: &[
+    check! { 10, cpus, "has the CPU time that --cpus says",
+        read: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu",
+        hints: [
             "Half a CPU is half of the time: 50 ms in every 100 ms.",
             "cpu.max on cgroup v2 (`50000 100000`), cpu.cfs_quota_us on v1; in microseconds.",
         ],
-        lines: &["cpu.max"],
-        observe: cpus,
-        ..since(10)
+        lines: ["cpu.max"],
     },
-    Check {
-        name: "runner-free",
-        title: "limits the container, not the runner",
-        man: "cgroups(7)",
-        hints: &[
+    check! { 10, runner_free, "limits the container, not the runner",
+        read: "cgroups(7)",
+        hints: [
             "Who writes its number to cgroup.procs?",
-            "`child` does, for itself: what it starts is in the same cgroup. `run` stays outside, so that it can remove the cgroup.",
+            "`child` does, for itself: what it starts is in the same cgroup. `run` stays outside, so that it can \
+             remove the cgroup.",
         ],
-        lines: &["cgroup.procs"],
-        observe: runner_free,
-        ..since(10)
+        lines: ["cgroup.procs"],
     },
-    Check {
-        name: "cgroup-root",
-        title: "sees its own cgroup as the root of all",
-        man: "cgroup_namespaces(7)",
-        hints: &[
-            "`cat /proc/self/cgroup` inside shows where on the host the container is. The last of the namespaces hides it.",
-            "unshare(CLONE_NEWCGROUP) in `child`, after it has joined its cgroup: the cgroup of that moment becomes the root.",
+    check! { 10, cgroup_root, "sees its own cgroup as the root of all",
+        read: "cgroup_namespaces(7)",
+        hints: [
+            "`cat /proc/self/cgroup` inside shows where on the host the container is. The last of the namespaces hides \
+             it.",
+            "unshare(CLONE_NEWCGROUP) in `child`, after it has joined its cgroup: the cgroup of that moment becomes \
+             the root.",
         ],
-        lines: &["CLONE_NEWCGROUP"],
-        observe: cgroup_root,
-        ..since(10)
+        lines: ["CLONE_NEWCGROUP"],
     },
-    Check {
-        name: "refuses",
-        title: "never runs without a limit that was asked for",
-        man: "cgroups(7)",
-        hints: &[
+    check! { 10, refuses, "never runs without a limit that was asked for",
+        read: "cgroups(7)",
+        hints: [
             "What if the kernel does not accept a limit? Try --pids-limit 5000000.",
             "An error of write(2) is an error of yours: `?`, before the command is started.",
         ],
-        lines: &["pids.max"],
-        observe: refuses,
-        ..since(10)
+        lines: ["pids.max"],
     },
-    Check {
-        name: "cgroup-gone",
-        title: "leaves no cgroup behind",
-        man: "rmdir(2): EBUSY, cgroups(7)",
-        hints: &[
+    check! { 10, cgroup_gone, "leaves no cgroup behind",
+        read: "rmdir(2): EBUSY, cgroups(7)",
+        hints: [
             "The folder stays when the processes are gone. Who is there to remove it, and when?",
-            "`run`, when `child` has ended, with remove_dir; also after Ctrl-C and SIGTERM. EBUSY: try again, the kernel needs a moment.",
+            "`run`, when `child` has ended, with remove_dir; also after Ctrl-C and SIGTERM. EBUSY: try again, the \
+             kernel needs a moment.",
         ],
-        lines: &["remove_dir"],
-        observe: gone,
-        ..since(10)
+        lines: ["remove_dir"],
     },
 ];
 
@@ -176,8 +152,8 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
         return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
     };
     if shown(&command.path).is_empty() {
-        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and has \
-                     to tell `child` (`--cgroup NAME`)";
+        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and \
+                     has to tell `child` (`--cgroup NAME`)";
         return Err(held.wrong(EXPECTED, "it is in the top one", cause));
     }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
@@ -208,7 +184,7 @@ fn hold<'a>(
 const BOMB: &str =
     "(i=0; while [ $i -lt 40 ]; do sleep 1000 <&- >&- 2>&- & i=$((i+1)); done) 2>/dev/null; ";
 
-fn pids(lab: &Lab) -> Result<()> {
+fn pids_limit(lab: &Lab) -> Result<()> {
     for (options, limit) in [(&[][..], 20), (&["--pids-limit", "7"], 7)] {
         let (held, cgroup) = hold(lab, options, BOMB, "pids")?;
         let written = cgroup.read("pids.max", "pids.max");
@@ -223,8 +199,8 @@ fn pids(lab: &Lab) -> Result<()> {
             continue;
         }
         let cause = if written == "max" {
-            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command (the \
-             default is 20)"
+            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command \
+             (the default is 20)"
                 .into()
         } else if written != limit.to_string() {
             format!("pids.max says {written}: write what --pids-limit says, and 20 without it")
@@ -332,7 +308,7 @@ fn refuses(lab: &Lab) -> Result<()> {
     Err(done.wrong(expected, done.summary(), cause))
 }
 
-fn gone(lab: &Lab) -> Result<()> {
+fn cgroup_gone(lab: &Lab) -> Result<()> {
     for way in ["the command has ended", "SIGTERM has ended the container"] {
         let held = lab.hold(&["--memory", "50M", "--cpus", "0.5"], "")?;
         let mut dirs = Vec::new();

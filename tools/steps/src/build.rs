@@ -96,7 +96,8 @@ impl Steps {
     /// If a patch does not apply, or something does not compile.
     pub fn variants(&self, name: &str, variants: &[Variant]) -> anyhow::Result<Variants> {
         let all = self.root.join("target/variants");
-        // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of folders.
+        // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of
+        // folders.
         let member = |variant: &Variant| format!("{name}-{}", variant.package);
         let members: Vec<String> =
             variants.iter().map(|variant| format!("{:?}", member(variant))).collect();

@@ -1,24 +1,21 @@
 //! All cases, by group.
 
-/// One case: the first step that holds it, the trial, what holds, and what is decided if it does not.
+/// One case: the first step that holds it, its name, what holds, and where it is said if it does not; then the trial,
+/// if that is not a function of this name.
 macro_rules! case {
-    ($since:literal, $run:ident, $says:literal) => {
-        crate::Case {
-            group: GROUP,
-            name: stringify!($run),
-            says: $says,
-            since: $since,
-            decision: crate::Decision::Held,
-            run: $run,
-        }
+    ($since:literal, $name:ident, $says:literal) => { case!(@ $since, $name, $says, Held, $name) };
+    ($since:literal, $name:ident, $says:literal => $run:expr) => { case!(@ $since, $name, $says, Held, $run) };
+    ($since:literal, $name:ident, $says:literal, $open:expr) => { case!(@ $since, $name, $says, Open($open), $name) };
+    ($since:literal, $name:ident, $says:literal, $open:expr => $run:expr) => {
+        case!(@ $since, $name, $says, Open($open), $run)
     };
-    ($since:literal, $run:ident, $says:literal, $open:expr) => {
+    (@ $since:literal, $name:ident, $says:literal, $decision:ident $(($place:expr))?, $run:expr) => {
         crate::Case {
             group: GROUP,
-            name: stringify!($run),
+            name: stringify!($name),
             says: $says,
             since: $since,
-            decision: crate::Decision::Open($open),
+            decision: crate::Decision::$decision$(($place))?,
             run: $run,
         }
     };

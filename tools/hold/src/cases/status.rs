@@ -13,24 +13,25 @@ use crate::{Case, Failure, Outcome, hold, same};
 const GROUP: &str = "status";
 
 pub const CASES: &[Case] = &[
-    case!(1, zero, "0 is passed on"),
-    case!(1, seven, "7 is passed on"),
-    case!(1, two_hundred_fifty_five, "255 is passed on"),
+    case!(1, zero, "0 is passed on" => |lab| status(lab, "exit 0", 0)),
+    case!(1, seven, "7 is passed on" => |lab| status(lab, "exit 7", 7)),
+    case!(1, two_hundred_fifty_five, "255 is passed on" => |lab| status(lab, "exit 255", 255)),
     case!(1, killed_from_the_host, "the command, killed by SIGKILL from the host: 137"),
-    case!(1, own_sigterm, "the command sends itself SIGTERM: 143"),
-    case!(1, own_segfault, "the command sends itself SIGSEGV: 139"),
-    case!(1, not_found, "a command that is not there: 127"),
-    case!(1, not_found_by_path, "a path that is not there: 127"),
-    case!(1, empty_command, "the empty command: 127"),
+    case!(1, own_sigterm, "the command sends itself SIGTERM: 143" => |lab| status(lab, "kill -TERM $$; exit 9", 143)),
+    case!(1, own_segfault, "the command sends itself SIGSEGV: 139"
+        => |lab| status(lab, "ulimit -c 0; kill -SEGV $$; exit 9", 139)),
+    case!(1, not_found, "a command that is not there: 127" => |lab| command(lab, "no-such-command", 127)),
+    case!(1, not_found_by_path, "a path that is not there: 127" => |lab| command(lab, "/no/such/command", 127)),
+    case!(1, empty_command, "the empty command: 127" => |lab| command(lab, "", 127)),
     case!(1, not_executable, "a file that is not executable: 126"),
-    case!(1, directory, "a directory as command: 126"),
+    case!(1, directory, "a directory as command: 126" => |lab| command(lab, "/usr", 126)),
     case!(1, bad_format, "a file that is no program: 126"),
-    case!(5, rootfs_missing, "no root file system: 125, and the cure"),
+    case!(5, rootfs_missing, "no root file system: 125, and the cure" => |lab| rootfs(lab, "no-rootfs", 125)),
     case!(5, rootfs_is_a_file, "the root file system is a file: 125"),
     case!(7, rootfs_without_proc, "a root file system without /proc: 125, and nothing is left"),
     case!(5, rootfs_odd_name, "a root file system with blanks and bytes in its name"),
-    case!(1, no_command, "no command: wrong usage, 2"),
-    case!(1, unknown_option, "an unknown option: wrong usage, 2"),
+    case!(1, no_command, "no command: wrong usage, 2" => |lab| usage(lab, "run")),
+    case!(1, unknown_option, "an unknown option: wrong usage, 2" => |lab| usage(lab, "run --no-such-option true")),
     case!(1, options_of_the_command, "what follows the command belongs to it, also --help"),
     case!(1, bytes, "arguments that are no UTF-8 arrive byte by byte"),
     case!(1, empty_arguments, "empty arguments arrive"),
@@ -44,18 +45,6 @@ fn status(lab: &Lab, script: &str, want: i32) -> Outcome {
     same("status", lab.run(script)?.status, want)
 }
 
-fn zero(lab: &Lab) -> Outcome {
-    status(lab, "exit 0", 0)
-}
-
-fn seven(lab: &Lab) -> Outcome {
-    status(lab, "exit 7", 7)
-}
-
-fn two_hundred_fifty_five(lab: &Lab) -> Outcome {
-    status(lab, "exit 255", 255)
-}
-
 fn killed_from_the_host(lab: &Lab) -> Outcome {
     let running = lab.start("echo ready; exec sleep 7777")?;
     until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
@@ -63,30 +52,10 @@ fn killed_from_the_host(lab: &Lab) -> Outcome {
     same("status", running.finish()?.status, 137)
 }
 
-fn own_sigterm(lab: &Lab) -> Outcome {
-    status(lab, "kill -TERM $$; exit 9", 143)
-}
-
-fn own_segfault(lab: &Lab) -> Outcome {
-    status(lab, "ulimit -c 0; kill -SEGV $$; exit 9", 139)
-}
-
 fn command(lab: &Lab, command: &str, want: i32) -> Outcome {
     let out = output(&mut lab.host.command(lab.argv(&[command])))?;
     hold(!out.stderr.contains("panicked"), || out.stderr.clone())?;
     same("status", out.status, want)
-}
-
-fn not_found(lab: &Lab) -> Outcome {
-    command(lab, "no-such-command", 127)
-}
-
-fn not_found_by_path(lab: &Lab) -> Outcome {
-    command(lab, "/no/such/command", 127)
-}
-
-fn empty_command(lab: &Lab) -> Outcome {
-    command(lab, "", 127)
 }
 
 /// A file in the root file system (or, without one, on the host) with this text and mode.
@@ -99,10 +68,6 @@ fn not_executable(lab: &Lab) -> Outcome {
     command(lab, "/f", 126)
 }
 
-fn directory(lab: &Lab) -> Outcome {
-    command(lab, "/usr", 126)
-}
-
 fn bad_format(lab: &Lab) -> Outcome {
     file(lab, "\\001\\002\\003\\004", "755")?;
     command(lab, "/f", 126)
@@ -113,10 +78,6 @@ fn rootfs(lab: &Lab, rootfs: &str, want: i32) -> Outcome {
     hold(!out.stdout.contains("started"), || "the command was started".into())?;
     same("status", out.status, want)?;
     hold(out.stderr.contains(rootfs), || format!("no {rootfs:?} in {:?}", out.stderr))
-}
-
-fn rootfs_missing(lab: &Lab) -> Outcome {
-    rootfs(lab, "no-rootfs", 125)
 }
 
 fn rootfs_is_a_file(lab: &Lab) -> Outcome {
@@ -143,14 +104,6 @@ fn usage(lab: &Lab, args: &str) -> Outcome {
     let out = lab.host.run(&format!("{} {args}", lab.program()))?;
     hold(out.stderr.contains("Usage:"), || out.stderr.clone())?;
     same("status", out.status, 2)
-}
-
-fn no_command(lab: &Lab) -> Outcome {
-    usage(lab, "run")
-}
-
-fn unknown_option(lab: &Lab) -> Outcome {
-    usage(lab, "run --no-such-option true")
 }
 
 fn options_of_the_command(lab: &Lab) -> Outcome {
