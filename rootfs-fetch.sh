@@ -237,10 +237,10 @@ from_tarball() {
 
 # Downloads $1 to $2. Fails, with the reason in `failure`, if the mirror could not be reached.
 download() {
-    say "downloading $1"
     : >"$errors"
     code=0
     if command -v curl >/dev/null; then
+        say "downloading $1"
         run curl -fsSL --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
             -o "$2" "$1" || code=$?
     elif command -v wget >/dev/null; then
@@ -328,9 +328,11 @@ borrow_tool() {
 
 # What the programs load: the interpreter and the libraries, each at the path where the program looks for it.
 borrow_libraries() {
-    xargs ldd <"$tmp/borrowed" 2>/dev/null | grep -v ':$' | tr -s '[:blank:]' '\n' | grep '^/' | sort -u \
-        >"$tmp/libraries" || true
-    [ -s "$tmp/libraries" ] || die "cannot borrow from this machine: ldd names no libraries (is it installed?)"
+    xargs ldd <"$tmp/borrowed" 2>/dev/null | grep -v ':$' | tr -s '[:blank:]' '\n' | grep '^/' |
+        sort -u >"$tmp/libraries" || true
+    if [ ! -s "$tmp/libraries" ]; then
+        die "cannot borrow from this machine: ldd names no libraries (is it installed?)"
+    fi
     libc=$(grep -m 1 '/libc\.so\|/ld-musl' "$tmp/libraries" || true)
     while read -r library; do
         borrow_file "$library" "$library"
@@ -392,8 +394,12 @@ refuse_what_is_used() {
     written=$(printf '%s' "$rootfs" | sed 's/\\/\\134/g; s/ /\\040/g; s/	/\\011/g')
     mounted=$(WRITTEN=$written awk 'index($5 "/", ENVIRON["WRITTEN"] "/") == 1 { print $5; exit }' /proc/self/mountinfo)
     if [ -n "$mounted" ]; then
-        die "cannot replace $rootfs: something is mounted on $mounted (umount it first; if it was" \
-            "scripts/provision.sh that mounted it: sh scripts/provision.sh --new-rootfs)"
+        cure="umount it first"
+        # Where the repository is on a shared folder, the root filesystem is the machine's own, mounted over it.
+        if [ "$mounted" = "$written" ]; then
+            cure="cargo workshop doctor says whether it is left over; if not: sh scripts/provision.sh --new-rootfs"
+        fi
+        die "cannot replace $rootfs: something is mounted on $mounted ($cure)"
     fi
     for process in /proc/[0-9]*; do
         # shellcheck disable=SC3013 # not in POSIX before 2024, but in every shell

@@ -44,7 +44,9 @@ make() {
     chroot "$root" useradd --shell /bin/bash --no-create-home --home-dir "$HOME_OF_LEARNER" "$LEARNER"
     # Debian's HOME_MODE. /etc/skel has nothing that matters here.
     install -d -m 700 "$root$HOME_OF_LEARNER"
-    cp -a "$1" "$root$HOME_OF_LEARNER/workshop"
+    mkdir "$root$HOME_OF_LEARNER/workshop"
+    # Not what was built or fetched elsewhere.
+    tar -c -C "$1" --exclude=./target --exclude=./rootfs . | tar -x -C "$root$HOME_OF_LEARNER/workshop"
     cp -a "$2" "$root$HOME_OF_LEARNER/.cargo"
     chroot "$root" chown -R "$LEARNER:" "$HOME_OF_LEARNER"
     printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$LEARNER" >"$root/etc/sudoers.d/$LEARNER"

@@ -6,7 +6,7 @@
 # Run it as the one who will work here; it calls sudo for what needs root. Again does no harm, and only what is missing.
 #   --login-here   new logins start in this folder (the Vagrantfile asks for this)
 #   --new-rootfs   nothing else than a new root filesystem, also where it is mounted over a shared folder
-# Environment: WORKSHOP_DISK, where target/ and rootfs/ really are if this folder is shared (default: /var/lib/workshop).
+# Environment: WORKSHOP_DISK, where target/ and rootfs/ really are if this folder is shared (/var/lib/workshop).
 # It prints a line per stage. Exit status: 0 when the doctor is content, 1 when a stage failed, 2 for wrong usage.
 set -eu
 
@@ -143,7 +143,7 @@ install_rust() {
         install_rust_with_rustup
     fi
     at_least "$wanted" "$(cargo_here)" ||
-        fail "the cargo found first is $(cargo_here) ($(command -v cargo)), and the workshop needs $wanted: remove the old one"
+        fail "the cargo found first is $(cargo_here) ($(command -v cargo)), and $wanted is needed: remove the old one"
 }
 
 install_rust_with_rustup() {

@@ -20,7 +20,8 @@ check() {
     fi
 }
 
-# start COMMAND...: in the background, with $typed as input, until it has said "ready". finish: ends it, and gives its exit status.
+# start COMMAND...: in the background, with $typed as input, until it has said "ready". finish: ends it, and gives its
+# exit status.
 start() {
     rm -f "$work/in" "$work/out"
     mkfifo "$work/in" "$work/out"

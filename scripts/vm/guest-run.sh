@@ -4,9 +4,9 @@
 #
 # Usage: guest-run.sh REPOSITORY ROOTFS [all | guide]
 # With `guide` only the sessions about cgroup v2, and what they change in workshop.md, as a patch. Without `all`: what a
-# person sees (the snapshots) of every step with sudo, and of three of them as an ordinary user, the limits of step 10, the
-# self-check, and the sessions that only v2 has. A process costs 40 ms in here, and all the tests together start some ten
-# thousand.
+# person sees (the snapshots) of every step with sudo, and of three of them as an ordinary user, the limits of step 10,
+# the self-check, and the sessions that only v2 has. A process costs 40 ms in here, and all the tests together start
+# some ten thousand.
 # Exit status: 0 if all went well, else 1; each failure has a line that begins with FAILED.
 set -u
 
@@ -57,7 +57,8 @@ as_learner() {
 self_check() {
     cp "$bin/step10_cgroups" "$bin/my-container"
     echo "--- cargo workshop check"
-    runuser --login learner --command "cd '$root' && sudo NO_COLOR=1 ROOTFS='$rootfs' '$bin/workshop' check --built" || {
+    runuser --login learner \
+        --command "cd '$root' && sudo NO_COLOR=1 ROOTFS='$rootfs' '$bin/workshop' check --built" || {
         status=1
         echo "FAILED: cargo workshop check"
     }

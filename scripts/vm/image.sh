@@ -39,7 +39,9 @@ check_disk() {
 # The recipe, and what was asked for, name the image: one that was changed is another image. A new month brings the
 # month's updates.
 image_name() {
-    printf '%s %s %s' "$SUITE" "$(date +%Y-%m)" "$*" | cat - "$here/image.sh" "$here/customize.sh" "$here"/workshop-job* ${VM_HOOK:+"$VM_HOOK"} | sha256sum | cut -c 1-16
+    printf '%s %s %s' "$SUITE" "$(date +%Y-%m)" "$*" |
+        cat - "$here/image.sh" "$here/customize.sh" "$here"/workshop-job* ${VM_HOOK:+"$VM_HOOK"} |
+        sha256sum | cut -c 1-16
 }
 
 # shellcheck disable=SC2016 # $1 is for mmdebstrap's shell

@@ -5,8 +5,8 @@
 # show (vm/guest-checks.sh).
 #
 # For maintainers and CI: scripts/vm/test.sh [all]; with `all`, every test of the steps.
-# scripts/vm/test.sh guide >PATCH runs only the guide's sessions about cgroup v2, and prints what they change in workshop.md,
-# for `git apply PATCH`. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
+# scripts/vm/test.sh guide >PATCH runs only the guide's sessions about cgroup v2, and prints what they change in
+# workshop.md, for `git apply PATCH`. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
 # Environment: VM_SECONDS, the time limit of the machine (default 1200); VM_CACHE, see vm/image.sh.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
@@ -36,7 +36,8 @@ build() {
     cargo build --locked --package guide --package workshop --message-format=json >"$work/build.json" ||
         fail "the tools do not build: see above"
     sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep -E '/(guide|workshop)$'
-    cargo run --locked --quiet --package guide -- --solution 10-memory-high || fail "an exercise's solution does not build"
+    cargo run --locked --quiet --package guide -- --solution 10-memory-high ||
+        fail "an exercise's solution does not build"
     cargo test --locked --no-run --message-format=json >"$work/build.json" || fail "the tests do not build: see above"
     sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*-'
     sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*$'
@@ -52,7 +53,8 @@ pack() {
         mkdir -p "$work/programs/${program%/*}"
         strip --strip-debug -o "$work/programs/$program" "$program"
     done <"$work/list"
-    tar -cf "$work/job.tar" --owner=1000 --group=1000 -C "$work" job -C "$work/programs" "./${root#/}" -C / "${rootfs#/}"
+    tar -cf "$work/job.tar" --owner=1000 --group=1000 -C "$work" job -C "$work/programs" "./${root#/}" \
+        -C / "${rootfs#/}"
     tar -rf "$work/job.tar" --owner=1000 --group=1000 -C / --exclude="${root#/}/target" --exclude="${root#/}/rootfs" \
         --exclude="${root#/}/.git" --exclude="${root#/}/.vagrant" "${root#/}"
 }

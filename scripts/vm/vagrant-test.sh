@@ -1,12 +1,12 @@
 #!/bin/sh
 # Takes the real Vagrantfile through `vagrant up`, the README's two commands over `vagrant ssh`, all ten steps, the
-# self-check, and `vagrant destroy`. The box is made here, of the image that vm/test.sh boots, so it needs no registry of
-# boxes; and the machine gets no further than this computer, which shows that a class needs no network either.
+# self-check, and `vagrant destroy`. The box is made here, of the image that vm/test.sh boots, so it needs no registry
+# of boxes; and the machine gets no further than this computer, which shows that a class needs no network either.
 #
-# For maintainers, as root: scripts/vm/vagrant-test.sh. Needs, from Debian 12: vagrant vagrant-libvirt rsync dnsmasq-base
-# libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs. Takes 10 to 30 minutes without KVM.
-# libvirt, its network and the machine live in namespaces of their own, and end with this script however it ends.
-# Environment: ROOTFS_TARBALL, for a computer without Alpine's mirror; VM_CACHE, see vm/image.sh.
+# For maintainers, as root: scripts/vm/vagrant-test.sh. Needs, from Debian 12: vagrant vagrant-libvirt rsync
+# dnsmasq-base libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils mmdebstrap e2fsprogs. Takes 10 to 30
+# minutes without KVM. libvirt, its network and the machine live in namespaces of their own, and end with this script
+# however it ends. Environment: ROOTFS_TARBALL, for a computer without Alpine's mirror; VM_CACHE, see vm/image.sh.
 # Exit status: 0 if everything worked, else 1.
 set -eu
 
@@ -108,7 +108,8 @@ unplugged() {
 inside() {
     start_libvirt
     mkdir "$work/workshop"
-    (cd "$root" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T -) | tar -x -C "$work/workshop"
+    (cd "$root" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T -) |
+        tar -x -C "$work/workshop"
     cd "$work/workshop"
     export VAGRANT_HOME="$work/vagrant" WORKSHOP_BOX=workshop-local VAGRANT_DEFAULT_PROVIDER=libvirt
     timed "making the box" make_box

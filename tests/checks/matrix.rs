@@ -1,5 +1,5 @@
-//! The checker is checked: all checks on all ten steps. A check fails on the steps before its own, and passes from there on,
-//! as long as it holds. One that passes everywhere would prove nothing.
+//! The checker is checked: all checks on all ten steps. A check fails on the steps before its own, and passes from
+//! there on, as long as it holds. One that passes everywhere would prove nothing.
 //!
 //!     cargo test -p checks-tests --test matrix -- --nocapture     prints a table
 

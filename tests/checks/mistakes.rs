@@ -1,5 +1,5 @@
-//! The checker is checked: typical mistakes (mistakes.txt), each a small change to one of the ten steps. `cargo workshop
-//! check` has to stop at the right check, and the cause that it prints has to name the mistake.
+//! The checker is checked: typical mistakes (mistakes.txt), each a small change to one of the ten steps. `cargo
+//! workshop check` has to stop at the right check, and the cause that it prints has to name the mistake.
 //!
 //!     cargo test -p checks-tests --test mistakes -- --nocapture       prints what a learner reads of each
 //!     cargo test -p checks-tests --test mistakes chdir-forgotten      only those whose name contains this

@@ -16,6 +16,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
+use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -599,20 +600,28 @@ fn links_within_the_archive_are_no_reason_to_refuse_it() {
 
 // --- The mirror ---
 
-/// What has to be hidden for each of curl and wget to be the only one. None may be here: a machine needs neither, and then
-/// nothing can be downloaded; with `CI=true` both must be there.
+/// What has to be hidden for each of curl and wget to be the only one. None may be here: a machine needs neither, and
+/// then nothing can be downloaded; with `CI=true` both must be there.
 fn other_downloaders() -> Vec<&'static str> {
-    let mut others = Vec::new();
-    for (tool, other) in [("curl", "wget"), ("wget", "curl")] {
-        if Command::new(tool).arg("--version").output().is_ok() {
-            others.push(other);
-            continue;
+    static OTHERS: OnceLock<Vec<&str>> = OnceLock::new();
+    let others = OTHERS.get_or_init(|| {
+        let mut others = Vec::new();
+        for (tool, other) in [("curl", "wget"), ("wget", "curl")] {
+            if Command::new(tool).arg("--version").output().is_ok() {
+                others.push(other);
+            } else {
+                // Not eprintln!, which the test harness keeps to itself.
+                _ = writeln!(
+                    stderr(),
+                    "NOT TESTED: how to download with {tool}: it is not installed"
+                );
+            }
         }
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI needs {tool}");
-        // Not eprintln!, which the test harness keeps to itself.
-        _ = writeln!(stderr(), "NOT TESTED: how to download with {tool}: it is not installed");
-    }
-    others
+        others
+    });
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!ci || others.len() == 2, "CI needs curl and wget");
+    others.clone()
 }
 
 /// Whether this machine can download at all; says so if not.

@@ -18,39 +18,39 @@ enum Cli {
 
 #[derive(clap::Args)]
 struct Args {
-    /// The command and its arguments
+    /// The command and its arguments (options behind COMMAND are its own)
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<std::ffi::OsString>, // need not be UTF-8
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::parse() {
+    let result = match Cli::parse() {
         Cli::Run(args) => run(args),
     };
-    code.unwrap_or_else(|err| {
-        _ = writeln!(stderr(), "{NAME}: {err:#}");
-        ExitCode::from(125)
+    result.unwrap_or_else(|err| {
+        _ = writeln!(stderr(), "{NAME}: {err:#}"); // #: with all contexts
+        ExitCode::from(125) // we have failed, not the command
     })
 }
 
 fn run(args: Args) -> Result<ExitCode> {
-    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
         Ok(process) => wait_for(process),
         Err(err) => {
             _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
-                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
                 _ => 126,
             }))
         }
     }
 }
 
-/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
 fn wait_for(mut process: Child) -> Result<ExitCode> {
     let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    Ok(ExitCode::from(code.unwrap_or(125) as u8))
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
 }

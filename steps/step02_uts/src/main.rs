@@ -1,4 +1,4 @@
-//! Step 02: a hostname of its own. A namespace is a private copy of one global of the system.
+//! Step 02: a hostname of its own. A namespace is a private instance of something global.
 //! Run it: cargo run -p step02_uts -- run sh
 
 use anyhow::{Context, Result};
@@ -20,28 +20,28 @@ enum Cli {
 
 #[derive(clap::Args)]
 struct Args {
-    /// The command and its arguments
+    /// The command and its arguments (options behind COMMAND are its own)
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<std::ffi::OsString>, // need not be UTF-8
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::parse() {
+    let result = match Cli::parse() {
         Cli::Run(args) => run(args),
     };
-    code.unwrap_or_else(|err| {
-        let cure = match err.downcast_ref() {
+    result.unwrap_or_else(|err| {
+        let cure = match err.downcast_ref::<Errno>() {
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
-            Some(Errno::EINVAL | Errno::ENOSPC) => " (see cargo workshop doctor)",
+            Some(Errno::ENOSPC) => " (see cargo workshop doctor)",
             _ => "",
         };
-        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}");
-        ExitCode::from(125)
+        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}"); // #: with all contexts
+        ExitCode::from(125) // we have failed, not the command
     })
 }
 
 fn run(args: Args) -> Result<ExitCode> {
-    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     unshare(CloneFlags::from_iter([
         CloneFlags::CLONE_NEWUTS, // hostname
     ]))
@@ -52,16 +52,16 @@ fn run(args: Args) -> Result<ExitCode> {
             _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
-                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
                 _ => 126,
             }))
         }
     }
 }
 
-/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
 fn wait_for(mut process: Child) -> Result<ExitCode> {
     let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    Ok(ExitCode::from(code.unwrap_or(125) as u8))
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
 }

@@ -8,16 +8,17 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd;
-use rustix::process::{WaitOptions, wait};
+use nix::unistd::getpgid;
+use rustix::process::{WaitOptions, wait}; // nix's fails at real-time signals;
 use signal_hook::consts::{FORBIDDEN, SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU};
-use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin};
+use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin}; // origin: the sender;
+use std::fs;
 use std::io::{ErrorKind, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, id};
-use std::{env, fs};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
-const NONE: Option<&str> = None; // for what mount(2) is not told
+const NONE: Option<&str> = None; // not given: mount(source, target, type, flags, options)
 
 #[derive(Parser)]
 #[command(version, about = "Runs a command in a container.")]
@@ -26,7 +27,7 @@ enum Cli {
     Run(Args),
     #[command(hide = true)]
     Child {
-        runner: String,
+        runner: String, // the PID of run() in /proc
         #[command(flatten)]
         args: Args,
     },
@@ -35,55 +36,57 @@ enum Cli {
 #[derive(clap::Args)]
 struct Args {
     /// The directory that becomes the root directory
-    #[arg(long, env, value_name = "DIR", default_value = "rootfs")]
+    #[arg(long, env = "ROOTFS", value_name = "DIR", default_value = "rootfs")]
     rootfs: PathBuf,
-    /// The command and its arguments
+    /// The command and its arguments (options behind COMMAND are its own)
     #[arg(required = true, trailing_var_arg = true, value_names = ["COMMAND", "ARGS"])]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<std::ffi::OsString>, // need not be UTF-8
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::parse() {
+    let result = match Cli::parse() {
         Cli::Run(args) => run(args),
         Cli::Child { runner, args } => child(&runner, args),
     };
-    code.unwrap_or_else(|err| {
-        let cure = match err.downcast_ref() {
-            Some(Errno::ENOENT) => " (run ./rootfs-fetch.sh first)",
+    result.unwrap_or_else(|err| {
+        let cure = match err.downcast_ref::<Errno>() {
+            Some(Errno::ENOENT) if err.to_string().contains("root") => " (run ./rootfs-fetch.sh)",
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
-            Some(Errno::EINVAL | Errno::ENOSPC) => " (see cargo workshop doctor)",
+            Some(Errno::ENOSPC) => " (see cargo workshop doctor)",
             _ => "",
         };
-        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}");
-        ExitCode::from(125)
+        _ = writeln!(stderr(), "{NAME}: {err:#}{cure}"); // #: with all contexts
+        ExitCode::from(125) // we have failed, not the command
     })
 }
 
 fn run(args: Args) -> Result<ExitCode> {
-    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
+    _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     let signals = handle_signals()?;
-    let (uid, gid) = (unistd::geteuid(), unistd::getegid());
-    // Root of a user namespace may not search a home that is closed to others. We still may.
+    let (uid, gid) = (unistd::geteuid(), unistd::getegid()); // afterwards they are nobody's
+    // Now: later, started with sudo, we could not pass through a home that is closed to others.
     unistd::chdir(&args.rootfs)
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
+        // Users; and with them the right to make the others.
         CloneFlags::CLONE_NEWUSER,
         CloneFlags::CLONE_NEWUTS, // hostname
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
         CloneFlags::CLONE_NEWIPC, // System V IPC and POSIX message queues
-        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports
+        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: a new, empty set
     ]))
     .context("cannot create namespaces")?;
-    // Unprivileged, one may map oneself; the group only after giving up setgroups(2).
+    // "Inside, outside, how many": we are root. Unprivileged, the group only without setgroups(2).
     fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("cannot write gid_map")?;
-    let mut child = Command::new("/proc/self/exe");
+    let mut child = Command::new("/proc/self/exe"); // this very program
     child.arg("child");
-    child.arg(fs::read_link("/proc/self").context("cannot read /proc/self")?);
-    child.args(std::env::args_os().skip(2));
-    // The caller's environment may hold passwords: only the terminal's type goes in.
-    child.env_clear().env("HOME", "/root").envs(env::vars_os().filter(|(name, _)| name == "TERM"));
+    child.arg(fs::read_link("/proc/self").context("cannot read /proc/self")?); // our PID there
+    child.args(std::env::args_os().skip(2)); // what came behind "run"
+    // The caller's environment may hold passwords: of it only TERM goes in.
+    child.env_clear().env("HOME", "/root");
+    child.envs(std::env::vars_os().filter(|(name, _)| name == "TERM"));
     child.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     wait_for(child.spawn().context("cannot run /proc/self/exe")?, signals)
 }
@@ -94,38 +97,37 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     let signals = handle_signals()?;
     // When the runner dies, PID 1 dies, and with it every process of its namespace.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set a death signal")?;
-    // Unless it is dead already. getppid(2) is 0 here, but this /proc is still the host's.
+    // The runner (PPid) may have died before that. In here getppid(2) is 0: ask the host's /proc.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
     anyhow::ensure!(status.contains(&format!("PPid:\t{runner}\n")), "the runner has died");
     unistd::sethostname("container").context("cannot set the hostname")?;
-    unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?;
-    // Belt and braces: in a new user namespace the copies of shared mounts pass nothing on.
+    unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?; // without run()
+    // The kernel makes the copies slaves from here on. This also keeps the host's new mounts out.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
-    // pivot_root(2) wants a mount: the directory, mounted over "/". The way onto it is "..".
+    // For pivot_root(2), a mount: rootfs over "/". Paths still begin below it; "/.." is on top.
     mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
         .and_then(|()| unistd::chdir("/.."))
-        .context("cannot enter the root filesystem")?;
-    // mount(2) would follow a symbolic link, and cover something else.
-    anyhow::ensure!(!Path::new("proc").is_symlink(), "cannot mount /proc: it is a symbolic link");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "proc", Some("proc"), flags, NONE).context("cannot mount /proc")?;
-    anyhow::ensure!(!Path::new("dev").is_symlink(), "cannot mount /dev: it is a symbolic link");
-    mount(NONE, "dev", Some("tmpfs"), flags, Some("mode=755")).context("cannot mount /dev")?;
+        .context("cannot mount the root filesystem")?;
+    anyhow::ensure!(!Path::new("proc").is_symlink(), "will not follow the symbolic link /proc");
+    let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "proc", Some("proc"), harmless, NONE).context("cannot mount /proc")?;
+    anyhow::ensure!(!Path::new("dev").is_symlink(), "will not follow the symbolic link /dev");
+    mount(NONE, "dev", Some("tmpfs"), harmless, Some("mode=755")).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
-    // The old root lies on top of the new one now (pivot_root(2), notes): off with it.
+    // Makes "." the root, and puts the old root on top of it (pivot_root(2), NOTES): take that off.
     unistd::pivot_root(".", ".").context("cannot change the root")?;
     umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?;
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // it is inherited
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
         Ok(process) => wait_for(process, signals),
         Err(err) => {
             _ = writeln!(stderr(), "{NAME}: cannot run {:?}: {err}", args.command[0]);
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
-                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // fork(2), not execve(2)
+                ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
                 _ => 126,
             }))
         }
@@ -133,48 +135,51 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
 }
 
 fn lend_device(name: &str) -> Result<()> {
-    let (host, inside) = (format!("/dev/{name}"), format!("dev/{name}"));
-    fs::write(&inside, "")?; // something to mount it on
-    mount(Some(host.as_str()), inside.as_str(), NONE, MsFlags::MS_BIND, NONE)?;
-    // Read-only: a chmod inside would be one outside, as it is the same file.
+    let inside = format!("dev/{name}");
+    fs::File::create_new(&inside)?; // to mount it on. New: no link, to a file of the host's
+    mount(Some(format!("/dev/{name}").as_str()), inside.as_str(), NONE, MsFlags::MS_BIND, NONE)?;
+    // A bind mount takes flags only when remounted. Read-only forbids a chmod, not writing to it.
     let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     let flags = read_only | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    Ok(mount(NONE, inside.as_str(), NONE, flags, NONE)?)
+    mount(NONE, inside.as_str(), NONE, flags, NONE).context("read-only")
 }
 
-/// Takes all signals but those that nobody can handle, that stop us at Ctrl-Z, or that tell of
-/// mistakes of our own. They wait until they are unblocked; PID 1 would not even get them before.
+/// Handles all signals, and holds them back until wait_for(): none is lost, and PID 1 gets them.
+/// Not: what nobody can handle (FORBIDDEN), the terminal's stops (Ctrl-Z), our own crashes.
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
-    let ours = [SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU];
-    let others = (1..32).chain(34..=64).filter(|n| !ours.contains(n) && !FORBIDDEN.contains(n));
-    SigSet::all().thread_block().context("cannot block signals")?;
-    SignalsInfo::new(others).context("cannot handle signals")
+    let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
+    let taken = (1..=31).chain(nix::libc::SIGRTMIN()..=64).filter(|n| !omit.contains(n));
+    SigSet::all().thread_block().context("cannot block signals")?; // they wait, and are not lost
+    SignalsInfo::new(taken).context("cannot handle signals")
 }
 
-/// Waits until a process ends, and returns its exit status: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
 fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
     let pid = unistd::Pid::from_raw(process.id() as i32);
+    let mut early = true; // what has come up to now, came before there was a process to get it
     let code = 'ended: loop {
-        // Whoever has ended: also orphans, as PID 1 is their new parent. This buries them.
-        while let Some((ended, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {
-            if ended.as_raw_pid() == pid.as_raw() {
+        // NOHANG: only those that have ended already. PID 1 has to collect adopted orphans, too.
+        while let Some((who, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {
+            if who.as_raw_pid() == pid.as_raw() {
                 break 'ended status.exit_status().or(status.terminating_signal().map(|n| 128 + n));
             }
         }
-        for received in signals.wait() {
+        for received in if early { signals.pending() } else { signals.wait() } {
+            // The terminal sends Ctrl-C to our process group: the process knows, if it is in it.
+            let knows = received.process.is_none() && !early && getpgid(Some(pid)) == getpgid(None);
             match Signal::try_from(received.signal) {
-                Ok(Signal::SIGCHLD) => {}
-                // Sent by a process. (Ctrl-C is not: the terminal has sent it to our process, too.)
-                Ok(signal) if received.process.is_some() => _ = kill(pid, signal),
-                Ok(_) => {}
-                // Real-time signals cannot be sent without `unsafe`. It ends as if by one.
+                Ok(Signal::SIGCHLD) => {} // somebody has ended: see above who
+                Ok(Signal::SIGINT | Signal::SIGQUIT | Signal::SIGWINCH) if knows => {}
+                Ok(signal) => _ = kill(pid, signal),
+                // nix cannot send real-time signals: kill it, and report what it would have.
                 Err(_) => {
-                    process.kill().context("cannot kill")?;
+                    process.kill().and_then(|()| process.wait()).context("cannot kill")?;
                     break 'ended Some(128 + received.signal);
                 }
             }
         }
+        early = false;
     };
-    Ok(ExitCode::from(code.unwrap_or(125) as u8))
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
 }

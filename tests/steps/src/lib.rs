@@ -1,7 +1,7 @@
 //! The tests of the ten steps: one list, and for each of them the steps that it is about.
 //!
-//! A test gets a fresh [`Lab`]. Those of step 10 need root: the test program becomes root if it can, and otherwise counts
-//! them as ignored.
+//! A test gets a fresh [`Lab`]. Those of step 10 need root: the test program becomes root if it can, and otherwise
+//! counts them as ignored.
 
 use std::ops::Deref;
 use std::ops::RangeInclusive;
@@ -94,8 +94,8 @@ fn snapshots(step: &str) -> std::path::PathBuf {
     repository().join("tests/steps/snapshots").join(step)
 }
 
-/// A host with the step on it, as /workshop/step: under that name in all steps, so that the snapshots of two of them differ
-/// only in what they are about.
+/// A host with the step on it, as /workshop/step: under that name in all steps, so that the snapshots of two of them
+/// differ only in what they are about.
 pub struct Lab {
     host: Host, // before the cgroups: it is dropped first
     /// Where every run makes a cgroup: in step 10.

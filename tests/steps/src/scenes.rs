@@ -81,8 +81,8 @@ fn ps(host: &Lab) -> Result<()> {
     scene.end("ps")
 }
 
-/// What a step tells its second half, between `child` and the command: numbers that are others each time. They are the
-/// steps' own affair, not what a person looks for in `ps`.
+/// What a step tells its second half, between `child` and the command: numbers that are others each time. They are
+/// the steps' own affair, not what a person looks for in `ps`.
 fn hidden_arguments(row: &str) -> String {
     let from = row.find("exe child ").map(|at| at + "exe child ".len());
     let to = row.rfind(" sh").filter(|to| from < Some(*to));
@@ -133,8 +133,8 @@ fn ipcs(host: &Lab) -> Result<()> {
     scene.end("ipcs")
 }
 
-/// Without root, a learner gets nowhere from step 02 on, and root in step 09. (Step 10 wants a cgroup too, which only root
-/// can make: see its own tests.)
+/// Without root, a learner gets nowhere from step 02 on, and root in step 09. (Step 10 wants a cgroup too, which only
+/// root can make: see its own tests.)
 fn id(host: &Lab) -> Result<()> {
     let ran = output(&mut host.learner(argv(&["sh", "-c", "id -u; id -g"])))?;
     let mut errors = host.errors(&ran);

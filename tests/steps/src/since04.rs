@@ -12,7 +12,8 @@ use crate::*;
 
 tests! { TESTS:
     the_child_is_process_1, a_signal_to_the_runner_ends_the_container, the_command_may_handle_any_signal,
-    a_real_time_signal_ends_the_container, ctrl_c_arrives_once, a_signal_from_a_process_is_passed_on_at_a_terminal,
+    a_real_time_signal_ends_the_container, ctrl_c_arrives_once, an_early_ctrl_c_is_for_the_command,
+    the_container_goes_with_its_terminal, a_signal_from_a_process_is_passed_on_at_a_terminal,
     an_orphan_that_a_real_time_signal_ends_is_reaped, a_command_gets_no_signals_ignored_or_blocked,
     an_early_sigterm_ends_the_container, when_the_runner_is_killed_the_container_dies,
     when_the_runner_is_killed_early_the_container_dies, orphans_are_reaped,
@@ -80,33 +81,62 @@ fn a_real_time_signal_ends_the_container(host: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The terminal sends it to everybody in the foreground, and nobody sends it once more: a command that has left the
-/// foreground gets none. That it reads from elsewhere than the terminal makes no difference.
+/// The terminal sends it to everybody in the foreground, and nobody sends it once more. A command that has left the
+/// foreground has not got it: it is passed on. That it reads from elsewhere than the terminal makes no difference.
 fn ctrl_c_arrives_once(host: &Lab) -> Result<()> {
     let counting = "n=0; trap 'n=$((n+1)); echo caught:$n' INT; echo up
         while ! read -r line; do :; done; echo got:$n";
     let rootfs = if host.step < 5 { "" } else { "/workshop/rootfs" };
     fs::write(host.path(&format!("{rootfs}/counting")), counting).expect("cannot write a script");
     host.run("mkfifo fifo")?;
-    for (leaves, count) in [("", 2), ("setsid ", 0)] {
+    for leaves in ["", "setsid "] {
         let line = format!("./step run {leaves}sh /counting <fifo");
         let mut terminal = Session::on_terminal(&mut host.terminal(["sh", "-c", &line]))?;
         let mut fifo = host.shell()?;
         fifo.ask("exec 3>fifo")?;
         terminal.wait_for("up\r\n")?;
+        until("the runner and its child wait for signals", || {
+            let halves =
+                host.processes().into_iter().filter(|(_, args)| args.ends_with("/counting"));
+            let waiting = halves.filter(|(pid, _)| {
+                let status = host.read(&format!("/proc/{pid}/status")).unwrap_or_default();
+                status.contains("State:\tS") && status.contains("SigBlk:\t0000000000000000")
+            });
+            // The third is the command.
+            waiting.count() == 3
+        })?;
         for caught in 1..=2 {
             terminal.send("\x03")?;
-            terminal.wait_for(&if count == 0 {
-                "^C".into()
-            } else {
-                format!("caught:{caught}")
-            })?;
+            terminal.wait_for(&format!("caught:{caught}"))?;
         }
         fifo.ask("echo go >&3")?;
-        terminal.wait_for(&format!("got:{count}\r\n"))?;
+        terminal.wait_for("got:2\r\n")?;
         terminal.outcome()?;
         fifo.finish()?;
     }
+    Ok(())
+}
+
+/// The command that does not run yet cannot get it: whoever has it keeps it for the command.
+fn an_early_ctrl_c_is_for_the_command(host: &Lab) -> Result<()> {
+    for line in ["Running", "as 1"] {
+        let mut terminal = Session::on_terminal(&mut host.terminal(argv(&["sleep", "1000"])))?;
+        terminal.wait_for(line)?;
+        terminal.send("\x03")?;
+        assert_eq!(terminal.outcome()?.status, 130, "after {line:?}");
+    }
+    Ok(())
+}
+
+/// A terminal that goes away tells only the leader of its session: here that is the runner.
+fn the_container_goes_with_its_terminal(host: &Lab) -> Result<()> {
+    let before = traces(host)?;
+    let line = "exec ./step run sleep 1000";
+    let mut script = Session::start(&mut host.command(["script", "-qec", line, "/dev/null"]))?;
+    pid(host, "sleep 1000")?;
+    host.run(&format!("kill -KILL {}", pid(host, &format!("script -qec {line} /dev/null"))?))?;
+    script.outcome()?;
+    assert_eq!(before, traces(host)?);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Many runs, one after the other and at once, on one root file system: every status is right, and nothing is left. (The
-//! long form: cargo run -p hold -- --soak 10000)
+//! Many runs, one after the other and at once, on one root file system: every status is right, and nothing is left.
+//! (The long form: cargo run -p hold -- --soak 10000)
 
 use classroom::Result;
 

@@ -14,21 +14,22 @@
 //! - One *start* is: start the runner, which starts `/bin/true` of the root filesystem, which ends; wait for the
 //!   runner. Standard output and error are closed off, and builds are release builds.
 //! - **The floor** is `floor.c`, C without error messages, signals or options, linked statically: what the kernel
-//!   itself takes for the same namespaces and mounts. `fork + exec` is the same without any isolation. A runner cannot be
-//!   faster than the floor; how much slower it is, is the ratio.
-//! - *Lone* starts have a tenth of a second's rest before them, as when a person types a command; *back to back* ones have
-//!   none. They differ: the kernel still clears up after the start before, and some of its waiting (RCU grace
+//!   itself takes for the same namespaces and mounts. `fork + exec` is the same without any isolation. A runner cannot
+//!   be faster than the floor; how much slower it is, is the ratio.
+//! - *Lone* starts have a tenth of a second's rest before them, as when a person types a command; *back to back* ones
+//!   have none. They differ: the kernel still clears up after the start before, and some of its waiting (RCU grace
 //!   periods) is shorter if somebody has just asked for it.
-//! - All subjects take turns within one run, in a new order each round: what else the machine does hits all of them alike. So compare
-//!   **ratios within one run**, never milliseconds of two runs. The figure is the median, with the quartiles in brackets: half
-//!   of all starts lie between them. If two of those ranges overlap a lot, the two are the same.
+//! - All subjects take turns within one run, in a new order each round: what else the machine does hits all of them
+//!   alike. So compare **ratios within one run**, never milliseconds of two runs. The figure is the median, with the
+//!   quartiles in brackets: half of all starts lie between them. If two of those ranges overlap a lot, the two are the
+//!   same.
 //! - "step09_user, static" is the same step without shared libraries (and without the loader that looks for them).
 //!
 //! On a machine that is busy with something else, give it real-time priority: build with one run, then
 //! `sudo chrt --fifo 1 target/release/deps/isolation-* --built starts`.
 //!
-//! It needs a root filesystem (`./rootfs-fetch.sh`) and root for most steps: it builds as you, and then asks sudo. A C compiler
-//! and other runners (`apt install gcc libc6-dev bubblewrap crun runc`) are measured if they are there.
+//! It needs a root filesystem (`./rootfs-fetch.sh`) and root for most steps: it builds as you, and then asks sudo. A C
+//! compiler and other runners (`apt install gcc libc6-dev bubblewrap crun runc`) are measured if they are there.
 
 mod class;
 mod crowd;

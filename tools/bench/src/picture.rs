@@ -1,5 +1,5 @@
-//! The picture: a bar for each step, stacked on the step before, and everything else beside them. It is SVG, written line by
-//! line: rectangles, lines and words.
+//! The picture: a bar for each step, stacked on the step before, and everything else beside them. It is SVG, written
+//! line by line: rectangles, lines and words.
 
 use std::fs;
 use std::path::Path;
@@ -67,7 +67,8 @@ impl Svg {
     }
 }
 
-/// Writes the starts back to back as SVG: the waiting for the kernel's grace periods in lone ones hides what the steps add.
+/// Writes the starts back to back as SVG: the waiting for the kernel's grace periods in lone ones hides what the steps
+/// add.
 pub fn draw(starts: &Starts, file: &Path) -> anyhow::Result<()> {
     fs::write(file, paint(starts)).with_context(|| format!("cannot write {file:?}"))
 }

@@ -1,9 +1,9 @@
 //! What makes each step that step: observations of a running container, and what a failed one means.
 //!
-//! A check runs a learner's program on the classroom host and looks at it from outside: what the command prints, its exit
-//! status, the host's processes, mounts, namespaces, cgroups. It never looks at source code, so that whoever solves a step
-//! differently passes. Where an observation is not as it should be, further ones tell why: the cause of a [`Failure`]
-//! names the mistake, in terms of the system call.
+//! A check runs a learner's program on the classroom host and looks at it from outside: what the command prints, its
+//! exit status, the host's processes, mounts, namespaces, cgroups. It never looks at source code, so that whoever
+//! solves a step differently passes. Where an observation is not as it should be, further ones tell why: the cause of a
+//! [`Failure`] names the mistake, in terms of the system call.
 //!
 //! - [`all`] and [`holding_at`]: all the checks, and which of them hold at which step;
 //! - [`Bench`]: runs checks on a program;
@@ -18,8 +18,8 @@ use classroom::repository;
 use classroom::root::is_root;
 use steps::Step;
 
-/// A check: the step that brings it, the function that makes the observation and gives it its name, what the program does
-/// if it passes; then what to read, hints, and what to look for in the step.
+/// A check: the step that brings it, the function that makes the observation and gives it its name, what the program
+/// does if it passes; then what to read, hints, and what to look for in the step.
 macro_rules! check {
     (
         $since:literal, $observe:ident, $title:literal,

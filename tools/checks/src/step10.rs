@@ -152,8 +152,8 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
         return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
     };
     if shown(&command.path).is_empty() {
-        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and has \
-                     to tell `child` (`--cgroup NAME`)";
+        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and \
+                     has to tell `child` (`--cgroup NAME`)";
         return Err(held.wrong(EXPECTED, "it is in the top one", cause));
     }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
@@ -199,8 +199,8 @@ fn pids_limit(lab: &Lab) -> Result<()> {
             continue;
         }
         let cause = if written == "max" {
-            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command (the \
-             default is 20)"
+            "nothing was written to pids.max of the command's cgroup: write the limit before you start the command \
+             (the default is 20)"
                 .into()
         } else if written != limit.to_string() {
             format!("pids.max says {written}: write what --pids-limit says, and 20 without it")

@@ -33,8 +33,8 @@ impl Cgroups {
     /// Gives `host` cgroups of its own: what is mounted on /sys/fs/cgroup there shows only these.
     ///
     /// # Errors
-    /// [`Error::NeedsRoot`] if this is not root; [`Error::Missing`] if the machine has no cgroup trees for pids, memory and
-    /// cpu, or nobody may make a folder in them (in a container they are often read-only).
+    /// [`Error::NeedsRoot`] if this is not root; [`Error::Missing`] if the machine has no cgroup trees for pids, memory
+    /// and cpu, or nobody may make a folder in them (in a container they are often read-only).
     pub fn on(host: &Host) -> Result<Cgroups> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !is_root() {

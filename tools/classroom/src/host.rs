@@ -204,9 +204,10 @@ impl Host {
             fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777))
         };
         made().attempt("fill the classroom host")?;
-        // cp(1), not fs::copy: whatever another test starts meanwhile would inherit the open file, and a program that is
-        // open for writing cannot be run (ETXTBSY).
-        // All of it becomes the host's root's: a learner's root file system is not root's, and sudo may have started this.
+        // cp(1), not fs::copy: whatever another test starts meanwhile would inherit the open file, and a program that
+        // is open for writing cannot be run (ETXTBSY).
+        // All of it becomes the host's root's: a learner's root file system is not root's, and sudo may have started
+        // this.
         let mut cp = Command::new("cp");
         cp.args(["-a", "--no-preserve=ownership", "-t"])
             .arg(&workshop)

@@ -1,8 +1,8 @@
 //! The classroom host: a disposable stand-in for the machine, on which tests and tools run the steps.
 //!
-//! What `hostname`, `ps` and `mount` print depends on the machine, and what a step leaks stays on it. Both are no good for a
-//! test. So every test makes a [`Host`]: a process tree with namespaces of its own, that looks the same everywhere and dies
-//! with the test that made it.
+//! What `hostname`, `ps` and `mount` print depends on the machine, and what a step leaks stays on it. Both are no good
+//! for a test. So every test makes a [`Host`]: a process tree with namespaces of its own, that looks the same
+//! everywhere and dies with the test that made it.
 //!
 //! ```no_run
 //! # fn main() -> classroom::Result<()> {
@@ -51,8 +51,8 @@ use error::Attempt;
 
 /// Writes an executable file, and the folders that it is in.
 ///
-/// Another process does it. What this one has open for writing is open, for a moment, in every child that another thread
-/// starts, and what somebody has open for writing cannot be executed: ETXTBSY, execve(2).
+/// Another process does it. What this one has open for writing is open, for a moment, in every child that another
+/// thread starts, and what somebody has open for writing cannot be executed: ETXTBSY, execve(2).
 ///
 /// # Errors
 /// If it cannot be written.

@@ -69,8 +69,8 @@ pub fn variables(names: &[&'static str]) -> Variables {
     names.iter().filter_map(|name| Some((*name, env::var_os(name)?))).collect()
 }
 
-/// `sudo env NAME=VALUE… PROGRAM ARGS`: this program, as root. (sudo drops the environment, and may not be allowed to keep
-/// more of it.)
+/// `sudo env NAME=VALUE… PROGRAM ARGS`: this program, as root. (sudo drops the environment, and may not be allowed to
+/// keep more of it.)
 pub fn sudo<S: AsRef<OsStr>>(variables: &Variables, args: impl IntoIterator<Item = S>) -> Command {
     let mut sudo = Command::new("sudo");
     sudo.arg("env");

@@ -1,7 +1,7 @@
 //! Running commands: to their end, line by line through pipes, or on a terminal.
 //!
-//! Waits are for events; only [`until`] looks again and again. Every wait has the same generous [`DEADLINE`], and fails after
-//! it with what it waited for and all that had come until then.
+//! Waits are for events; only [`until`] looks again and again. Every wait has the same generous [`DEADLINE`], and fails
+//! after it with what it waited for and all that had come until then.
 
 use std::fs::File;
 use std::io::Read;
@@ -40,8 +40,8 @@ use crate::error::Attempt;
 /// How long a wait may last: far more than a loaded machine, or one that is emulated, needs.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How many pieces of output may wait to be read. After that a program that prints without end waits for us, as it would
-/// for any reader, and does not fill the memory.
+/// How many pieces of output may wait to be read. After that a program that prints without end waits for us, as it
+/// would for any reader, and does not fill the memory.
 const PIECES: usize = 256;
 
 /// What a command left behind.
@@ -334,8 +334,8 @@ impl Session {
         }
     }
 
-    /// Kills the process that was started (for a command on a host that is only `nsenter`: what runs on the host goes on)
-    /// without waiting for it.
+    /// Kills the process that was started (for a command on a host that is only `nsenter`: what runs on the host goes
+    /// on) without waiting for it.
     pub fn kill(&self) {
         _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
     }

@@ -80,9 +80,9 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The same where some of the tests need root, by their names. The program starts itself again with sudo if it has to; it
-/// `prepare`s first what is not to be made by root, and which variables it gives on. Where that cannot be, those tests
-/// are ignored, and a line tells how they are run.
+/// The same where some of the tests need root, by their names. The program starts itself again with sudo if it has to;
+/// before that it `prepare`s what is not to be made by root, and says which variables it gives on. Where root cannot be
+/// had, those tests are ignored, and a line tells how they are run.
 pub fn run_as_root(
     trials: Vec<Trial>,
     needs_root: impl Fn(&str) -> bool,

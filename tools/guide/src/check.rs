@@ -179,8 +179,8 @@ fn man_pages(document: &Document, report: &mut Report) {
     for ((name, section), line) in pages {
         if !exists(&name, &section) {
             let what = format!(
-                "there is no man page {name}({section}) here (man -w {section} {name}): is it the right section, and is \
-                 its package installed?"
+                "there is no man page {name}({section}) here (man -w {section} {name}): is it the right section, and \
+                 is its package installed?"
             );
             report.problems.push(document.problem(line, what));
         }

@@ -1,8 +1,9 @@
 //! The guide, taken apart: chapters, and in them prose, code, and blocks that are generated.
 //!
-//! pulldown-cmark reads the Markdown; here is what the guide means by it. A *marker* is an HTML comment alone on its line,
-//! `<!-- session 05 -->`; what stands between it and `<!-- end -->` is a generated block. A chapter begins with `## `, a
-//! section of it with `### `; what lies in `<details>` is a solution or the instructor's notes.
+//! pulldown-cmark reads the Markdown; here is what the guide means by it. A *marker* is an HTML comment alone on its
+//! line,
+//! `<!-- session 05 -->`; what stands between it and `<!-- end -->` is a generated block. A chapter begins with `## `,
+//! a section of it with `### `; what lies in `<details>` is a solution or the instructor's notes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -105,8 +106,8 @@ pub struct Heading {
     pub line: usize,
     /// Its text, as it is shown.
     pub text: String,
-    /// The anchor that GitHub makes for it: small letters, blanks as hyphens, no punctuation, and a number where another
-    /// heading has the same.
+    /// The anchor that GitHub makes for it: small letters, blanks as hyphens, no punctuation, and a number where
+    /// another heading has the same.
     pub anchor: String,
 }
 

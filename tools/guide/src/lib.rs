@@ -6,9 +6,11 @@
 //! | marker | what stands there |
 //! |---|---|
 //! | `<!-- diff 04 -->` | what step 04 changes in `main.rs`; `<!-- diff 04 hunks 1-3,5 -->` tells a long one in parts |
-//! | `<!-- code 04 execute -->` | a function, struct, enum, constant … of step 04 by its name; without a name all of `main.rs` |
+//! | `<!-- code 04 execute -->` | a function, struct, enum, constant … of step 04 by its name; without a name all of
+//! `main.rs` |
 //! | `<!-- solution 05 hostname -->` | `exercises/05-hostname.patch`, which has to apply to step 05 and to compile |
-//! | `<!-- session 05 -->` | commands that the author typed, and what they print; what else may stand there: [`session`] |
+//! | `<!-- session 05 -->` | commands that the author typed, and what they print; what else may stand there:
+//! [`session`] |
 //! | `<!-- table steps -->` | the steps, and how many lines each of them adds |
 //! | `<!-- schedule -->` | the chapters' minutes and their sums, from the chapters' lines `*8 / 20 / 30 minutes*` |
 //!
@@ -66,7 +68,8 @@ pub struct Task {
     pub check: bool,
     /// Only the blocks of the chapter with this number.
     pub chapter: Option<u32>,
-    /// Only the blocks whose marker has these words in it, and nothing but blocks: neither hunks nor links nor man pages.
+    /// Only the blocks whose marker has these words in it, and nothing but blocks: neither hunks nor links nor man
+    /// pages.
     pub block: Option<String>,
     /// How long a command of a session may take to come back to a prompt.
     pub patience: Duration,

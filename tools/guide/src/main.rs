@@ -8,7 +8,8 @@ use steps::Steps;
 
 /// Writes what the guide quotes (diffs, code, terminal sessions, tables) anew, and checks its links and man pages.
 ///
-/// Exit status: 0 if all is well, 1 if something is wrong in the guide, 2 for wrong usage or where the command could not do its work.
+/// Exit status: 0 if all is well, 1 if something is wrong in the guide, 2 for wrong usage or where the command could
+/// not do its work.
 #[derive(Parser)]
 #[command(name = "guide", bin_name = "cargo workshop guide")]
 struct Cli {

@@ -251,8 +251,8 @@ impl Normal {
     }
 }
 
-/// A line of `mount` or of /proc/mounts, with the options that do not depend on the machine; none if it is about a folder
-/// that the host borrows. Other lines stay.
+/// A line of `mount` or of /proc/mounts, with the options that do not depend on the machine; none if it is about a
+/// folder that the host borrows. Other lines stay.
 fn mount(line: &str, inside: bool) -> Option<String> {
     let (by_mount, by_proc) = (
         regex!(r"^(\S+) on (/\S*) type (\S+) \((\S+)\)$"),

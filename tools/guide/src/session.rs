@@ -15,9 +15,10 @@
 //! - `^C`, `^D`, `^Z`, `^\` after a prompt, or alone on a line while a command runs, is that key.
 //! - `> ` continues a command.
 //!
-//! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's own; `v1` or
-//! `v2`, the same, and only on a machine with that version (`scripts/vm/test.sh guide` has one with v2); `solution NAME`,
-//! with the step's program as the exercise changes it.
+//! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's
+//! own; `v1` or
+//! `v2`, the same, and only on a machine with that version (`scripts/vm/test.sh guide` has one with v2); `solution
+//! NAME`, with the step's program as the exercise changes it.
 //!
 //! In front of every command the tool waits until its terminal shows a prompt and no process of the host is busy. So
 //! `sleep 100 &` is asleep, and has said what it says, when the next command is typed.
@@ -243,8 +244,8 @@ impl Terminal {
             }
             ensure!(
                 Instant::now() < end,
-                "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends it, \
-                 ^C say, alone on a line below.) What came until then:\n{}",
+                "it did not come back to a prompt in {} seconds. (If it is to go on running, write the key that ends \
+                 it, ^C say, alone on a line below.) What came until then:\n{}",
                 self.patience.as_secs(),
                 self.text()
             );
@@ -262,7 +263,8 @@ impl Terminal {
     }
 }
 
-/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`]. Returns whether it came to that.
+/// Waits until no process of the host is busy, and nothing new comes; at most for [`BUSY`]. Returns whether it came to
+/// that.
 fn quiet(host: &Host, terminals: &mut Terminals) -> anyhow::Result<bool> {
     let end = Instant::now() + BUSY;
     let mut look = || {
@@ -380,7 +382,8 @@ impl Stage<'_> {
         match words.layout.as_deref() {
             Some("v2") if !v2 => {
                 return keep(
-                    "it needs cgroup v2, and this machine has another layout (scripts/vm/test.sh guide runs it on one that has it)",
+                    "it needs cgroup v2, and this machine has another layout (scripts/vm/test.sh guide runs it on one \
+                     that has it)",
                     false,
                 );
             }

@@ -18,8 +18,44 @@ use guide::document::PartKind;
 use steps::Steps;
 use tempfile::TempDir;
 
-const ONE: &str = "//! Step 01: one thing. And more.\n\nfn main() {\n    run();\n}\n\n/// Runs.\n#[must_use]\nfn run() -> u32 {\n    1\n}\n\nconst NAME: &str = \"x\";\n";
-const TWO: &str = "//! Step 02: two things.\n\nfn main() {\n    run();\n}\n\n/// Runs.\n#[must_use]\nfn run() -> u32 {\n    let two = 2;\n    two\n}\n\nconst NAME: &str = \"x\";\n\n\n\n// far\n// away\nfn last() {}\n";
+const ONE: &str = "\
+//! Step 01: one thing. And more.
+
+fn main() {
+    run();
+}
+
+/// Runs.
+#[must_use]
+fn run() -> u32 {
+    1
+}
+
+const NAME: &str = \"x\";
+";
+
+const TWO: &str = "\
+//! Step 02: two things.
+
+fn main() {
+    run();
+}
+
+/// Runs.
+#[must_use]
+fn run() -> u32 {
+    let two = 2;
+    two
+}
+
+const NAME: &str = \"x\";
+
+
+
+// far
+// away
+fn last() {}
+";
 
 fn main() -> ExitCode {
     trial::run(trials![
@@ -137,8 +173,34 @@ fn what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line() -> Result<()>
 
 /// What the book is made of.
 fn the_document_has_chapters_sections_and_details() -> Result<()> {
-    let text = "# G\nprose\n\n## 1. `One`\n\n*5 minutes*\n\n### Run it\n<!-- session 01 -->\n```console\n$ ls\n## no heading\n```\n\
-                <!-- end -->\n\n```sh\ntyped\n```\n<details>\n<summary>Notes</summary>\n\n- ask\n\n</details>\n\n## Two\n";
+    let text = "\
+# G
+prose
+
+## 1. `One`
+
+*5 minutes*
+
+### Run it
+<!-- session 01 -->
+```console
+$ ls
+## no heading
+```
+<!-- end -->
+
+```sh
+typed
+```
+<details>
+<summary>Notes</summary>
+
+- ask
+
+</details>
+
+## Two
+";
     let mut problems = Vec::new();
     let document = Document::parse(text, &mut problems);
     assert_eq!(problems, []);
@@ -272,7 +334,8 @@ fn man_pages_exist() -> Result<()> {
 }
 
 fn the_schedule_adds_up() -> Result<()> {
-    let chapters = "## 1. One\n*8 / 20 / 30 minutes*\n## 2. Two\n*– / 40 / 35 minutes*\n## End\n*2 minutes*\n## Notes\n";
+    let chapters = "## 1. One\n*8 / 20 / 30 minutes*\n## 2. Two\n*– / 40 / 35 minutes*\n\
+                    ## End\n*2 minutes*\n## Notes\n";
     let repo = Repo::new(&format!("# G\n<!-- schedule -->\n<!-- end -->\n{chapters}"));
     repo.run(false);
     let text = repo.read();
@@ -336,7 +399,8 @@ fn a_session_shows_what_its_commands_print() -> Result<()> {
          host\n\
          $ cargo run -qp step01_one -- run sh\n\
          Running sh as 4713\n\
-         # ps -o pid,ppid,args\n    PID    PPID COMMAND\n   4711       0 bash\n   4713    4711 /bin/sh target/debug/step01_one run sh\n   4714    4713 sh\n   4715    4714 ps -o pid,ppid,args\n\
+         # ps -o pid,ppid,args\n    PID    PPID COMMAND\n   4711       0 bash\n   \
+         4713    4711 /bin/sh target/debug/step01_one run sh\n   4714    4713 sh\n   4715    4714 ps -o pid,ppid,args\n\
          # exit 3\n\
          $ echo $?\n\
          3\n\

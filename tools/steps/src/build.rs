@@ -137,7 +137,8 @@ impl Steps {
         args: &[&str],
     ) -> anyhow::Result<Variants> {
         let all = self.root.join("target/variants");
-        // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of folders.
+        // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of
+        // folders.
         let member = |variant: &Variant| format!("{name}-{}", variant.package);
         let members: Vec<String> =
             variants.iter().map(|variant| format!("{:?}", member(variant))).collect();

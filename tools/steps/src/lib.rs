@@ -220,8 +220,8 @@ impl Steps {
         self.read(&self.main(step)?)
     }
 
-    /// What its source says of it in the first line: `//! Step 05: a root directory of its own. A root directory is just
-    /// a directory.`, from the colon on.
+    /// What its source says of it in the first line: `//! Step 05: a root directory of its own. A root directory is
+    /// just a directory.`, from the colon on.
     ///
     /// # Errors
     /// If it cannot be read, or does not begin like that.

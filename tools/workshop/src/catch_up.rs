@@ -37,8 +37,8 @@ pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The manifest of my-container: what the last step needs, and so what all need; and without the workspace's lints, because
-/// a learner may well want to try `unsafe { clone(…) }`.
+/// The manifest of my-container: what the last step needs, and so what all need; and without the workspace's lints,
+/// because a learner may well want to try `unsafe { clone(…) }`.
 const MANIFEST: &str = include_str!("my-container.toml");
 
 /// The step that my-container is, if it is just as catch-up made it. Whatever cannot be read is the learner's.

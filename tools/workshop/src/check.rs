@@ -70,7 +70,8 @@ pub fn check(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
             say::error(&format!("{err:#}"));
         }
         say::note("Save a file to check again; Ctrl-C ends this.");
-        // Looking at the files, a few times a second: in a VM no event tells of what was saved outside, on a shared folder.
+        // Looking at the files, a few times a second: in a VM no event tells of what was saved outside, on a shared
+        // folder.
         while newest(&repo.mine()) == state {
             thread::sleep(Duration::from_millis(300));
         }

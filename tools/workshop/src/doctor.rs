@@ -1,8 +1,8 @@
 //! `cargo workshop doctor`: can this machine do the workshop? And what is left of earlier runs?
 //!
-//! What a step is worth here shows when it is started ([`trial`]): in this place, as this user, with sudo if `cargo run` would
-//! use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root filesystem, PATH),
-//! below a folder that stands for `/`: so it can be shown any machine there is.
+//! What a step is worth here shows when it is started ([`trial`]): in this place, as this user, with sudo if `cargo run`
+//! would use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root filesystem,
+//! PATH), below a folder that stands for `/`: so it can be shown any machine there is.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -459,8 +459,8 @@ fn propagation(machine: &Machine) -> Vec<Problem> {
     }
     vec![problem(
         [],
-        "The mounts of this machine are private, not shared as systemd makes them: step 07 works, but you will not see why it has to \
-         make them private.",
+        "The mounts of this machine are private, not shared as systemd makes them: step 07 works, but you will not see \
+         why it has to make them private.",
         "sudo mount --make-rshared /   (until the next boot)",
     )]
 }
@@ -521,13 +521,20 @@ fn root_filesystem(machine: &Machine) -> Vec<Problem> {
         if foreign.contains(&mount.kind.as_str()) || mount.kind.starts_with("fuse") {
             problems.push(problem(
                 5..=STEPS,
-                format!("The root filesystem {shown} lies on a shared folder ({}), which knows neither its links nor its owners.", mount.kind),
+                format!(
+                    "The root filesystem {shown} lies on a shared folder ({}), which knows neither its links nor its \
+                     owners.",
+                    mount.kind
+                ),
                 "export ROOTFS=$HOME/rootfs && ./rootfs-fetch.sh",
             ));
         } else if mount.has("noexec") {
             problems.push(problem(
                 5..=STEPS,
-                format!("The root filesystem {shown} lies on {}, where nothing may be executed (noexec).", mount.point.display()),
+                format!(
+                    "The root filesystem {shown} lies on {}, where nothing may be executed (noexec).",
+                    mount.point.display()
+                ),
                 "export ROOTFS=$HOME/rootfs && ./rootfs-fetch.sh",
             ));
         }
@@ -625,8 +632,8 @@ fn leftovers(machine: &Machine) -> Vec<Leftover> {
         let mounts = machine.mounts();
         for (place, mount) in mounts.iter().enumerate().rev() {
             let below = mount.point.starts_with(&machine.rootfs);
-            // What is mounted on the folder itself may be the root filesystem (provision.sh does that where the repository
-            // is on a shared folder), unless it only shows the folder once more.
+            // What is mounted on the folder itself may be the root filesystem (provision.sh does that where the
+            // repository is on a shared folder), unless it only shows the folder once more.
             if below && (mount.point != machine.rootfs || repeats(mount, &mounts[..place])) {
                 left.push(Leftover::Mount(mount.point.clone()));
             }

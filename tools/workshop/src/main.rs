@@ -20,7 +20,8 @@ use repo::Step;
 
 /// Checks your container step by step, and helps along the way.
 ///
-/// Exit status: 0 if all is well, 1 if something is not there yet, 2 for wrong usage or where the command could not do its work.
+/// Exit status: 0 if all is well, 1 if something is not there yet, 2 for wrong usage or where the command could not do
+/// its work.
 #[derive(Parser)]
 #[command(name = "workshop", bin_name = "cargo workshop", version, disable_help_subcommand = true)]
 struct Cli {

@@ -1,7 +1,7 @@
 //! What a check has at hand: the learner's program on a classroom host, and views of it from outside.
 //!
-//! Everything ends: a run has a deadline, and whoever forks or prints without end is stopped earlier. The classroom host
-//! goes afterwards, and with it every process and mount.
+//! Everything ends: a run has a deadline, and whoever forks or prints without end is stopped earlier. The classroom
+//! host goes afterwards, and with it every process and mount.
 //!
 //! - [`Lab`]: starting the program;
 //! - [`Running`], [`Done`] and [`Held`]: a run, from its start to its end;

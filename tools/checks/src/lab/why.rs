@@ -147,7 +147,7 @@ impl Lab {
     /// EPERM has many reasons, too. A program that gets equally far without root has a user namespace.
     fn why_denied(&self, it: &Evidence) -> &'static str {
         let other = self
-            .start_as_learner(&[&self.program(), "run", "echo", "it runs"])
+            .start_as_learner(&[self.program().as_str(), "run", "echo", "it runs"])
             .and_then(Running::end);
         if other.is_ok_and(|other| excerpt(&other.stderr) == it.said) {
             return NOT_ROOT_INSIDE;

@@ -16,7 +16,8 @@ const GROUP: &str = "limits";
 
 pub const CASES: &[Case] = &[
     case!(10, values, "the limits stand in the cgroup's files, in the kernel's units"),
-    case!(10, fork_bomb, "a fork bomb ends at the limit, the host goes on, nothing is left" => |lab| bomb(lab, &pids(30), "30")),
+    case!(10, fork_bomb, "a fork bomb ends at the limit, the host goes on, nothing is left"
+        => |lab| bomb(lab, &pids(30), "30")),
     case!(10, default_pids, "without an option: at most 20 processes"),
     case!(10, independent, "two containers: one at its limit, the other can still fork"),
     case!(10, memory_eater, "a memory eater is killed, 137, and its runner lives to say so"),

@@ -1,7 +1,7 @@
 //! All cases, by group.
 
-/// One case: the first step that holds it, its name, what holds, and where it is said if it does not; then the trial, if
-/// that is not a function of this name.
+/// One case: the first step that holds it, its name, what holds, and where it is said if it does not; then the trial,
+/// if that is not a function of this name.
 macro_rules! case {
     ($since:literal, $name:ident, $says:literal) => { case!(@ $since, $name, $says, Held, $name) };
     ($since:literal, $name:ident, $says:literal => $run:expr) => { case!(@ $since, $name, $says, Held, $run) };

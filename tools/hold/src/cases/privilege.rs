@@ -204,7 +204,8 @@ fn modules(lab: &Lab) -> Outcome {
     let number = if cfg!(target_arch = "x86_64") { 175 } else { 105 };
     // init_module(2) of nothing: EPERM comes first, for who may not.
     let script = format!(
-        "exec perl -e '$m = \"\"; $p = \"\"; $! = 0; syscall({number}, $m, 0, $p); exit($!{{EPERM}} || $!{{ENOSYS}} ? 7 : 1)'"
+        "exec perl -e '$m = \"\"; $p = \"\"; $! = 0; syscall({number}, $m, 0, $p); \
+         exit($!{{EPERM}} || $!{{ENOSYS}} ? 7 : 1)'"
     );
     let out = lab.run_with(&lab.everything()?, &script)?;
     hold(out.status == 7, || format!("status {}: {}", out.status, out.stderr))

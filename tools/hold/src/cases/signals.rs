@@ -11,7 +11,8 @@ const GROUP: &str = "signals";
 
 pub const CASES: &[Case] = &[
     case!(4, sigterm, "SIGTERM to the runner ends the command: 143" => |lab| ends(lab, "TERM", 143)),
-    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on" => |lab| trapped(lab, "TERM")),
+    case!(4, sigterm_trapped, "SIGTERM to the runner reaches a handler; its status is passed on"
+        => |lab| trapped(lab, "TERM")),
     case!(4, sigint, "SIGINT to the runner, no terminal: 130" => |lab| ends(lab, "INT", 130)),
     case!(4, sigint_trapped, "SIGINT to the runner, no terminal, reaches a handler" => |lab| trapped(lab, "INT")),
     case!(4, sighup, "SIGHUP to the runner: 129" => |lab| ends(lab, "HUP", 129)),
@@ -210,7 +211,8 @@ fn ctrl_z(lab: &Lab) -> Outcome {
     let file = "/workshop/start";
     let options = Options { terminal: true, ..Options::default() };
     let script = "echo ready; read x; echo got $x; exit 5";
-    let line = around("\"$@\"", lab.with(&options, &["sh", "-c", script])?);
+    let command = ["sh", "-c", script];
+    let line = around("\"$@\"", lab.with(&options, &command)?);
     let words: Vec<String> = line.iter().map(|arg| quoted(&arg.to_string_lossy())).collect();
     let text = format!("exec {}\n", words.join(" "));
     std::fs::write(lab.host.path(file), text).attempt("write a script")?;
@@ -220,6 +222,12 @@ fn ctrl_z(lab: &Lab) -> Outcome {
     shell.send("\x1a")?;
     shell.wait_for("Stopped")?;
     shell.wait_for("# ")?;
+    // The shell has waited for the runner only: the command may be about to stop, and take what is typed until then.
+    until("the command is stopped", || {
+        let pids = lab.pids_of(&command.join(" "));
+        let state = |pid: &u32| lab.host.read(&format!("/proc/{pid}/stat")).unwrap_or_default();
+        !pids.is_empty() && pids.iter().all(|pid| state(pid).contains(") T "))
+    })?;
     shell.send("fg\n")?;
     shell.wait_for("fg\r\n")?;
     // What is typed from now on is for the runner: the shell names it, and does not read any more.

@@ -20,7 +20,8 @@ pub const CASES: &[Case] = &[
     case!(1, two_hundred_fifty_five, "255 is passed on" => |lab| status(lab, "exit 255", 255)),
     case!(1, killed_from_the_host, "the command, killed by SIGKILL from the host: 137"),
     case!(1, own_sigterm, "the command sends itself SIGTERM: 143" => |lab| status(lab, "kill -TERM $$; exit 9", 143)),
-    case!(1, own_segfault, "the command sends itself SIGSEGV: 139" => |lab| status(lab, "ulimit -c 0; kill -SEGV $$; exit 9", 139)),
+    case!(1, own_segfault, "the command sends itself SIGSEGV: 139"
+        => |lab| status(lab, "ulimit -c 0; kill -SEGV $$; exit 9", 139)),
     case!(1, not_found, "a command that is not there: 127" => |lab| command(lab, "no-such-command", 127)),
     case!(1, not_found_by_path, "a path that is not there: 127" => |lab| command(lab, "/no/such/command", 127)),
     case!(1, empty_command, "the empty command: 127" => |lab| command(lab, "", 127)),

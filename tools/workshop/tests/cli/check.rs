@@ -1,5 +1,5 @@
-//! `cargo workshop check` on shell scripts, as it looks at what a program does, and not at what it is made of. It always ends,
-//! and says what was wrong.
+//! `cargo workshop check` on shell scripts, as it looks at what a program does, and not at what it is made of. It
+//! always ends, and says what was wrong.
 
 use std::fs;
 use std::io::BufRead;

@@ -1,5 +1,5 @@
-//! `cargo workshop` on small repositories that a test makes: each subcommand, also with wrong input and where something is
-//! missing.
+//! `cargo workshop` on small repositories that a test makes: each subcommand, also with wrong input and where something
+//! is missing.
 
 mod check;
 mod input;
