@@ -175,10 +175,7 @@ fn cures(lab: &Lab) -> Outcome {
         hold(words.iter().all(|word| text.contains(word)), || format!("not {words:?}: {text}"))
     };
     let missing = said("no-rootfs")?;
-    has(
-        &missing,
-        &["cannot enter", "\"no-rootfs\"", "No such file", "(run ./rootfs-fetch.sh first)"],
-    )?;
+    has(&missing, &["cannot enter", "\"no-rootfs\"", "No such file", "(run ./rootfs-fetch.sh"])?;
     let file = said("a-file")?;
     has(&file, &["cannot enter", "\"a-file\"", "Not a directory"])?;
     hold(!file.contains('('), || format!("a cure that is none: {file}"))?;
