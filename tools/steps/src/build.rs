@@ -27,6 +27,8 @@ pub struct Variant<'a> {
 pub enum Change<'a> {
     /// What this patch changes in its main.rs and its Cargo.toml.
     Patch(&'a Path),
+    /// The same, without these lines of main.rs.
+    Without(&'a Path, Vec<String>),
     /// All of its main.rs.
     Main(String),
 }
@@ -188,7 +190,7 @@ impl Steps {
         let [manifest, main] = [self.read(&files[0])?, self.read(&files[1])?];
         let patch = match &variant.change {
             Change::Main(text) => return Ok((manifest, text.clone())),
-            Change::Patch(patch) => {
+            Change::Patch(patch) | Change::Without(patch, _) => {
                 patch.canonicalize().with_context(|| format!("no {}", patch.display()))?
             }
         };
@@ -209,7 +211,12 @@ impl Steps {
         let read = |file: &Path| {
             fs::read_to_string(patched.join(file)).context("git apply has removed it")
         };
-        Ok((read(&files[0])?, read(&files[1])?))
+        let mut main = read(&files[1])?;
+        if let Change::Without(_, without) = &variant.change {
+            let lines = main.lines().filter(|line| !without.iter().any(|one| one == line));
+            main = lines.map(|line| format!("{line}\n")).collect();
+        }
+        Ok((read(&files[0])?, main))
     }
 }
 
