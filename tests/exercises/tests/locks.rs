@@ -1,5 +1,5 @@
-//! Each lock of the exercise **locks** is one that holds: take out the lines that call it, and the session of its section in
-//! the guide fails, and no other.
+//! Each lock of the exercise **locks** is one that holds: take out the lines that call it, and the session of its
+//! section in the guide fails, and no other.
 
 use std::collections::BTreeSet;
 use std::fs;

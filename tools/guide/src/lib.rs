@@ -9,7 +9,7 @@
 //! | `<!-- code 04 execute -->` | a function, struct, enum, constant … of step 04 by its name; without a name all of
 //! `main.rs` |
 //! | `<!-- solution 05 hostname -->` | `exercises/05-hostname.patch`, which has to apply to step 05 and to compile |
-//! | `<!-- solution 10 locks lock_root -->` | of what that patch adds to `main.rs`, functions and imports by their names, and their calls |
+//! | `<!-- solution 10 locks lock_root -->` | items that it adds to `main.rs`, by their names, and their calls |
 //! | `<!-- session 05 -->` | commands that the author typed, and what they print; what else may stand there:
 //! [`session`] |
 //! | `<!-- table steps -->` | the steps, and how many lines each of them adds |

@@ -152,11 +152,12 @@ pub fn part(
     // What an item of somebody else's says of one of them is no call.
     let mut inside_item = false;
     let indent = |line: &String| line.len() - line.trim_start().len();
+    let mut shown = 0;
     for (at, line) in added.iter().enumerate() {
         let begins =
             ["fn ", "impl ", "struct ", "const "].iter().any(|kind| line.starts_with(kind));
         inside_item = (inside_item || begins) && !line.starts_with(['}', ']']);
-        if inside_item || !any.is_match(line) || line.starts_with("//") {
+        if at < shown || inside_item || !any.is_match(line) || line.starts_with("//") {
             continue;
         }
         let group = if line.starts_with("use ") { &mut uses } else { &mut calls };
@@ -164,6 +165,7 @@ pub fn part(
         // All of a block that it opens.
         if line.ends_with('{') {
             let inner = added[at + 1..].iter().take_while(|inner| indent(inner) > indent(line));
+            shown = at + 1 + inner.clone().count();
             group.extend(inner.cloned());
             group.push(format!("{}}},", " ".repeat(indent(line))));
         }

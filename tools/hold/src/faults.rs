@@ -2,9 +2,9 @@
 //! from the host: has the command been run without something that isolates it? Has the runner failed without a word? Is
 //! anything left behind?
 //!
-//! strace counts the calls of one name in one process. So that those of `child` are reached, and not only those of `run`
-//! in front of them, a step is tried in two halves: `run`, and nobody else, is traced; and `child`, in namespaces that
-//! unshare(1) has made in the place of `run`. What does *not* fail:
+//! strace counts the calls of one name in one process. So that those of `child` are reached, and not only those of
+//! `run` in front of them, a step is tried in two halves: `run`, and nobody else, is traced; and `child`, in namespaces
+//! that unshare(1) has made in the place of `run`. What does *not* fail:
 //!
 //! - what is done before `main`, by the C library and by Rust's: it aborts, and says so (but a PID 1 that is traced
 //!   cannot abort);
@@ -12,8 +12,8 @@
 //! - what the command's process does between fork and exec, a few calls of the standard library: strace would have to
 //!   follow it, and so meet the command's own calls, too;
 //! - in `child`, what asks for memory ([`OF_MEMORY`]): Rust aborts, as before `main`;
-//! - in other runners, whose processes and threads are all followed: what is not about isolation ([`OF_ISOLATION`]), for
-//!   the same reason;
+//! - in other runners, whose processes and threads are all followed: what is not about isolation ([`OF_ISOLATION`]),
+//!   for the same reason;
 //! - without [`whole`], of what is done more than 25 times (rt_sigaction(2), for one) all but some.
 //!
 //! A step is linked statically for this: what the dynamic linker does is not ours.
@@ -42,8 +42,8 @@ pub struct Report {
     pub left: Vec<String>,
 }
 
-/// The calls of other runners that are made to fail. No shell, no ls(1) and no readlink(1) makes one of them. (mknod(2) is
-/// not among them: where it says EPERM, as in a user namespace, the others mount the host's device, on purpose.)
+/// The calls of other runners that are made to fail. No shell, no ls(1) and no readlink(1) makes one of them. (mknod(2)
+/// is not among them: where it says EPERM, as in a user namespace, the others mount the host's device, on purpose.)
 pub const OF_ISOLATION: &[&str] = &[
     "bpf",
     "capset",

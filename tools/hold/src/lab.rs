@@ -109,8 +109,8 @@ fn locks() -> classroom::Result<PathBuf> {
     STEPS.solved(Step::new(10), LOCKS).map_err(|err| Error::Missing(format!("{err:#}")))
 }
 
-/// Makes what is not to be made by root: the root file system, and all our runners. Returns the variables that root needs
-/// in order to find them.
+/// Makes what is not to be made by root: the root file system, and all our runners. Returns the variables that root
+/// needs in order to find them.
 ///
 /// # Errors
 /// If one of them does not build.

@@ -1,5 +1,5 @@
-//! Step 10's column of the table, with all locks and without, and each case on the step that introduces it: one test per
-//! case and runner.
+//! Step 10's column of the table, with all locks and without, and each case on the step that introduces it: one test
+//! per case and runner.
 
 use std::process::ExitCode;
 
