@@ -44,6 +44,7 @@ pub const CASES: &[Case] = &[
         "what is set on the terminal inside is gone afterwards",
         "guide: the terminal"
     ),
+    case!(7, terminal_after_kill, "SIGKILL of the runner: the terminal is left as it was"),
     case!(
         7,
         dev_tty,
@@ -146,4 +147,19 @@ fn dev_tty(lab: &Lab) -> Outcome {
     let out = Session::on_terminal(&mut lab.host.terminal(around(script, argv)))?.finish()?;
     hold(out.stdout.contains("status 7"), || out.stdout.clone())?;
     hold(!out.stdout.contains("inside"), || "it writes on the caller's terminal".into())
+}
+
+/// Whoever has made the caller's terminal raw has to be there afterwards, or another for them.
+fn terminal_after_kill(lab: &Lab) -> Outcome {
+    lab.cgroups_may_stay(true);
+    let options = Options { terminal: true, ..Options::default() };
+    let argv = lab.with(&options, &["sh", "-c", "echo ready; exec sleep 7777"])?;
+    let script = "sh -c 'echo $$ >pid; exec \"$@\"' sh \"$@\"; i=0; \
+        while stty -a | grep -qw -e -icanon && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done; \
+        echo \"now $(stty -a | grep -ow -e -icanon)\"";
+    let mut session = Session::on_terminal(&mut lab.host.terminal(around(script, argv)))?;
+    session.wait_for("ready\r\n")?;
+    lab.host.run(&format!("kill -KILL {}", lab.host.read("/workshop/pid")?.trim()))?;
+    let said = session.wait_for("now ")? + &session.finish()?.stdout;
+    hold(!said.contains("now -icanon"), || "it is raw".into())
 }
