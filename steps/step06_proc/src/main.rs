@@ -110,8 +110,8 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
             }))
         }
     };
-    // The host sees this mount: remove it, even if (DETACH) a left-behind process still uses it.
-    _ = umount2("proc", MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW); // or COMMAND has
+    umount2("proc", MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) // or the host keeps it
+        .unwrap_or_else(|err| _ = writeln!(stderr(), "{NAME}: cannot unmount /proc: {err}"));
     code
 }
 

@@ -103,9 +103,9 @@ fn run(args: Args) -> Result<ExitCode> {
     let code = wait_for(child.spawn().context("cannot run /proc/self/exe")?, signals);
     for tree in ["" /* v2 */, "pids", "memory", "cpu"] {
         remove_cgroup(&Path::new("/sys/fs/cgroup").join(tree).join(&cgroup))
-            .unwrap_or_else(|err| _ = writeln!(stderr(), "{NAME}: {err:#}")); // the status stays
+            .unwrap_or_else(|err| _ = writeln!(stderr(), "{NAME}: cgroup {cgroup} stays: {err}"));
     }
-    code
+    code // whatever stays
 }
 
 /// The half of run() that is inside: it has the new namespaces, and sets them up.
@@ -176,13 +176,13 @@ fn join_cgroup(name: &str, args: &Args) -> Result<()> {
 }
 
 fn remove_cgroup(dir: &Path) -> Result<()> {
-    let Ok(_) = dir.metadata() else { return Ok(()) }; // not made in this tree
-    for entry in fs::read_dir(dir)?.flatten().filter(|entry| entry.path().is_dir()) {
+    let entries = if fs::exists(dir)? { fs::read_dir(dir)? } else { return Ok(()) }; // no such tree
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
         remove_cgroup(&entry.path())?; // one that the container has made in it
     }
     for tries in 0.. {
         let Err(err) = fs::remove_dir(dir) else { break };
-        anyhow::ensure!(tries < 1000, "cannot remove the cgroup {dir:?}: {err}");
+        anyhow::ensure!(tries < 1000, "cannot remove {dir:?}: {err}");
         std::thread::sleep(std::time::Duration::from_millis(1)); // busy until the kernel is done
     }
     Ok(())
