@@ -71,9 +71,10 @@ run() {
         mount --make-rshared /
         hostname fresh
         ip link set lo up
-        exec setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
+        # No exec: PID 1 has to collect orphans, and not every command does.
+        setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
             env LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} CARGO_NET_OFFLINE=true \
-            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@"
+            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@" || exit $?
     ' sh "$root" "${FRESH_USER:-$LEARNER}" "$@"
 }
 
