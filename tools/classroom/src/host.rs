@@ -156,10 +156,11 @@ impl Setup {
     }
 }
 
-/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its owner
-/// was killed early. It is in a session of its own, and outlives its owner.
+/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its
+/// owner was killed early. It is in a session of its own, and outlives its owner.
 ///
-/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third try.
+/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third
+///   try.
 const KEEPER: &str = "\
 place=$1 count=$2 folders=
 shift 2
@@ -294,6 +295,11 @@ impl Host {
     /// The number that the machine knows the host's PID 1 by.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether it is still there.
+    pub fn is_alive(&self) -> bool {
+        self.path("/").exists()
     }
 
     /// What keeps it from harming the machine.
@@ -455,8 +461,8 @@ fn borrowed(links: bool) -> impl Iterator<Item = &'static str> {
     crate::normal::BORROWED.iter().copied().filter(is)
 }
 
-/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the host's own:
-/// it has a size.
+/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the
+/// host's own: it has a size.
 fn fstab(place: &Path, fence: &Fence) -> String {
     let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
     let root = escaped(&place.join("root"));
@@ -468,9 +474,8 @@ fn fstab(place: &Path, fence: &Fence) -> String {
     if Path::new("/dev/shm").is_dir() {
         fstab += &format!("shm {root}/dev/shm tmpfs mode=1777,size=16m,nr_inodes=1000 0 0\n");
     }
-    for folder in fence.folders() {
-        let tree = folder.parent().unwrap_or(folder);
-        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(folder), escaped(tree));
+    for (from, to) in fence.mounts() {
+        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(&from), escaped(&to));
     }
     fstab
 }

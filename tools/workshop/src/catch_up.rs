@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use anyhow::bail;
 
+use crate::check;
 use crate::repo::Repo;
 use crate::repo::Step;
 use crate::say;
@@ -32,6 +33,7 @@ pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {
     }
     write(&mine.join("Cargo.toml"), MANIFEST)?;
     write(&mine.join("src/main.rs"), &source)?;
+    check::start_from(repo, step);
     let next = format!("cargo workshop check {}", step.number());
     say::print(&format!("my-container is now step {step}. Next: {next}\n"));
     Ok(ExitCode::SUCCESS)
