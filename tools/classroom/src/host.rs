@@ -415,8 +415,8 @@ impl Drop for Host {
         // PID 1 reads the end of its input and ends. The kernel kills all the others, waits for
         // them, and only then lets unshare's wait return. The keeper removes the cgroups, and ends.
         self.life = None;
-        // That never comes where PID 1 does not bury orphans: what has entered the host, and was killed there, is PID 1's
-        // of the container in which all this runs.
+        // That never comes where PID 1 of the container in which all this runs does not bury orphans: what has entered
+        // the host, and was killed there, is one.
         let gone = || self.owner.try_wait().is_ok_and(|status| status.is_some());
         if until("the classroom host has ended", gone).is_err() {
             eprintln!(

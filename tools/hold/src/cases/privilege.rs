@@ -337,8 +337,8 @@ fn seccomp(lab: &Lab) -> Outcome {
 }
 
 /// Calls that change nothing, but say something else than EPERM or ENOSYS where nobody refuses them. (0x10000011 is
-/// CLONE_NEWUSER and SIGCHLD; 0x40000000 is the bit of the x32 numbers, among which kexec_load and move_pages are 528 and
-/// 533. A kernel without x32 says ENOSYS to them, if no filter has said EPERM before.)
+/// CLONE_NEWUSER and SIGCHLD. 0x40000000 is the bit of the x32 numbers, of which 528 is kexec_load and 533 move_pages;
+/// a kernel without x32 says ENOSYS to these, if no filter has said EPERM before.)
 fn forbidden_calls(lab: &Lab) -> Outcome {
     let amd64 = cfg!(target_arch = "x86_64");
     let [unshare, clone, keyctl] = if amd64 { [272, 56, 250] } else { [97, 220, 219] };
