@@ -1,0 +1,188 @@
+//! Blocks of the guide as HTML: sessions, differences, code.
+//!
+//! Each is one line, whatever is in it: to Markdown an empty line would be the end of the HTML. The text of an element
+//! `pre`, or of all in a figure, is the text of the block in the guide, so that nothing is lost on the way and a test
+//! can compare the two.
+
+use steps::Step;
+
+use crate::session::is_key;
+use crate::session::prompt;
+
+/// Text in HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A line of a `pre`, with its end.
+fn line(text: &str) -> String {
+    escape(text) + "&#10;"
+}
+
+/// What one command of a session shows, in one of the terminals.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Row {
+    /// Whether it is the second terminal, the one on the host.
+    pub host: bool,
+    /// What was typed, each with the prompt in front of it; without a prompt, a key in a running command.
+    pub typed: Vec<(String, String)>,
+    /// What came.
+    pub output: Vec<String>,
+}
+
+/// Takes a session apart, without its fences.
+pub fn rows(lines: &[String]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for text in lines {
+        let found = prompt().find(text).map_or(0, |found| found.end());
+        let (prompt, typed) = text.split_at(found);
+        let host = prompt.starts_with("host");
+        match rows.last_mut() {
+            Some(row) if prompt == "> " => row.typed.push((prompt.into(), typed.into())),
+            Some(row) if prompt.is_empty() && is_key(text) => {
+                let host = row.host;
+                let typed = vec![(String::new(), text.clone())];
+                rows.push(Row { host, typed, output: Vec::new() });
+            }
+            // A `kill` that works says nothing: that is the first terminal.
+            Some(row) if prompt.is_empty() && row.host && row.kills() => {
+                rows.push(Row { output: vec![text.clone()], ..Row::default() });
+            }
+            Some(row) if prompt.is_empty() => row.output.push(text.clone()),
+            _ => rows.push(Row {
+                host,
+                typed: vec![(prompt.into(), typed.into())],
+                output: Vec::new(),
+            }),
+        }
+    }
+    rows
+}
+
+impl Row {
+    fn kills(&self) -> bool {
+        self.typed.iter().any(|(_, text)| text.starts_with("kill "))
+    }
+
+    fn html(&self) -> String {
+        let mut html = format!("<pre class=\"row{}\">", if self.host { " host" } else { "" });
+        for (prompt, typed) in &self.typed {
+            if !prompt.is_empty() {
+                html += &format!("<span class=\"prompt\">{}</span>", escape(prompt));
+            }
+            let class = if is_key(typed) { "key" } else { "command" };
+            html += &format!("<kbd class=\"{class}\">{}</kbd>&#10;", escape(typed));
+        }
+        if !self.output.is_empty() {
+            let output: String = self.output.iter().map(|text| line(text)).collect();
+            html += &format!("<samp>{output}</samp>");
+        }
+        html + "</pre>"
+    }
+}
+
+/// A session: a row for each command, those of the second terminal on the other side. In `predict`, what comes of them
+/// is asked for.
+pub fn session(lines: &[String], predict: bool) -> String {
+    let rows = rows(lines);
+    let host = |row: &&Row| row.host;
+    let two = rows.iter().any(|row| row.host) && !rows.iter().all(|row| row.host);
+    let class = match (two, predict) {
+        (true, true) => "session two predict",
+        (true, false) => "session two",
+        (false, true) => "session predict",
+        (false, false) => "session",
+    };
+    let typed = |row: &Row| row.typed.iter().map(|(a, b)| a.len() + b.len()).max();
+    let shown = |row: &Row| row.output.iter().map(|text| text.chars().count()).max();
+    let widest = rows.iter().filter(host).flat_map(|row| typed(row).max(shown(row))).max();
+    let width = widest.unwrap_or_default();
+    let mut html = format!("<figure class=\"{class}\" style=\"--host: {width}\">");
+    if two {
+        html += "<figcaption><span>first terminal</span><span>second terminal, on the host</span></figcaption>";
+    }
+    rows.iter().for_each(|row| html += &row.html());
+    html + "</figure>"
+}
+
+/// Code, without a difference.
+pub fn code(lines: &[String], id: Option<&str>) -> String {
+    let id = id.map_or(String::new(), |id| format!(" id=\"{id}\""));
+    let text: String = lines.iter().map(|text| format!("<span>{}</span>", line(text))).collect();
+    format!("<figure class=\"code\"{id}><pre class=\"rust\">{text}</pre></figure>")
+}
+
+/// A difference. New lines are marked where they stand, deleted ones struck.
+fn changes(lines: &[String], id: Option<&str>) -> String {
+    let mut html = String::new();
+    let mut number = 0;
+    for text in lines {
+        if let Some(start) = start(text) {
+            number = start - 1;
+            let (place, around) = text
+                .match_indices("@@")
+                .nth(1)
+                .map_or((text.as_str(), ""), |(at, sign)| text.split_at(at + sign.len()));
+            html += &format!(
+                "<span class=\"hunk\" style=\"--line: {number}\"><i>{}</i>{}&#10;</span>",
+                escape(place),
+                escape(around)
+            );
+            continue;
+        }
+        let tag = match text.chars().next() {
+            Some('+') => "ins",
+            Some('-') => "del",
+            Some('#') => {
+                html += &format!("<span class=\"hunk\">{}</span>", line(text));
+                continue;
+            }
+            _ => "span",
+        };
+        let (sign, code) = text.split_at(text.len().min(1));
+        number += u32::from(tag != "del");
+        let id = match id {
+            Some(id) if tag != "del" => format!(" id=\"{id}-{number}\""),
+            _ => String::new(),
+        };
+        html += &format!("<{tag}{id}><i>{sign}</i>{}</{tag}>", line(code));
+    }
+    html
+}
+
+/// The line of the new file with which a hunk begins, if this is a hunk's first line.
+fn start(text: &str) -> Option<u32> {
+    let found = regex!(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@").captures(text)?;
+    found[1].parse().ok()
+}
+
+/// The place of a step's whole `main.rs` in the book.
+pub fn place(step: Step) -> String {
+    format!("step{step}")
+}
+
+/// A difference, with a way to the whole file, if it is that of a step.
+pub fn diff(lines: &[String], step: Option<Step>) -> String {
+    let first = lines.iter().find_map(|text| start(text)).unwrap_or(1);
+    let caption = step.map_or(String::new(), |step| {
+        let place = place(step);
+        format!(
+            "<figcaption><span>step {step}, main.rs</span> <a class=\"whole\" href=\"#{place}-{first}\">the whole \
+             file</a></figcaption>"
+        )
+    });
+    format!(
+        "<figure class=\"diff\">{caption}<pre class=\"rust\">{}</pre></figure>",
+        changes(lines, None)
+    )
+}
+
+/// The whole `main.rs` of a step, with its changes marked.
+pub fn whole(step: Step, lines: &[String]) -> String {
+    let place = place(step);
+    format!(
+        "<details class=\"whole\" id=\"{place}\"><summary>The whole <code>main.rs</code> of step {step}, its changes \
+         marked</summary><figure class=\"diff\"><pre class=\"rust\">{}</pre></figure></details>",
+        changes(lines, Some(&place))
+    )
+}
