@@ -2,7 +2,7 @@
 //!
 //! mdBook makes the pages (list, search, themes, keys), from chapters that this writes; Mermaid draws the pictures, in
 //! Chromium, as it does on a code host. Both are programs of whoever builds the book, as are node and Chromium; whoever
-//! reads it needs a browser. What mdBook has not, `book/` adds: `book.css`, `book.js` and the teacher's window.
+//! reads it needs a browser. What mdBook has not, `book/` adds: `guide.css`, `guide.js` and the teacher's window.
 //!
 //! Nothing in `workshop.md` is there for the book: a chapter is a page, a section called "Predict …" has something to
 //! ask for, the details called "Instructor's notes" are the teacher's, `unshare(2)` is a link.
@@ -45,11 +45,10 @@ const MDBOOK: &str = "0.5";
 
 /// What the book brings along, beside what mdBook has.
 const ASSETS: &[(&str, &str)] = &[
-    ("book.css", include_str!("../book/book.css")),
-    ("book.js", include_str!("../book/book.js")),
-    ("src/notes.css", include_str!("../book/notes.css")),
+    ("guide.css", include_str!("../book/guide.css")),
+    ("guide.js", include_str!("../book/guide.js")),
     ("src/notes.html", include_str!("../book/notes.html")),
-    ("src/notes.js", include_str!("../book/notes.js")),
+    ("theme/head.hbs", include_str!("../book/head.hbs")),
 ];
 
 /// How mdBook makes it. Nothing may change the text, and nothing may ask the Rust playground.
@@ -61,8 +60,8 @@ language = "en"
 [output.html]
 default-theme = "light"
 preferred-dark-theme = "navy"
-additional-css = ["book.css"]
-additional-js = ["book.js"]
+additional-css = ["guide.css"]
+additional-js = ["guide.js"]
 no-section-label = true
 input-404 = ""
 smart-punctuation = false
@@ -301,7 +300,8 @@ impl Book<'_> {
         for (at, part) in chapter.parts.iter().enumerate() {
             let predict = part.section.starts_with("Predict");
             let session = matches!(&part.kind, PartKind::Generated(block) if matches!(block.kind, Kind::Session { .. }));
-            if !predict || session {
+            let heading = matches!(part.kind, PartKind::Heading);
+            if !predict || session || heading {
                 close(&mut page, &mut answer);
             }
             page += &self.part(document, part, file, higher)?;
