@@ -91,7 +91,7 @@
     // --- Code: mdBook's highlighter, line by line ---
 
     function colour(pre) {
-        const lines = all(":scope > :not(.hunk)", pre);
+        const lines = all(":scope > :not(.hunk, del)", pre);
         const text = lines.map((line) => line.lastChild.data).join("");
         let open = [];
         hljs.highlight("rust", text).value.split("\n").slice(0, lines.length).forEach((coloured, at) => {

@@ -97,7 +97,8 @@ async function main() {
         await page.evaluate(() => {
             document.body.innerHTML = "";
             globalThis.mermaid.initialize({
-                startOnLoad: false, securityLevel: "strict", htmlLabels: false, flowchart: { htmlLabels: false },
+                startOnLoad: false, securityLevel: "strict", htmlLabels: false, 
+                flowchart: { htmlLabels: false, wrappingWidth: 340, subGraphTitleMargin: { top: 4, bottom: 8 } },
                 fontFamily: '"Open Sans", sans-serif',
             });
         });

@@ -145,9 +145,16 @@ fn changes(lines: &[String], id: Option<&str>) -> String {
             Some(id) if tag != "del" => format!(" id=\"{id}-{number}\""),
             _ => String::new(),
         };
-        html += &format!("<{tag}{id}><i>{sign}</i>{}</{tag}>", line(code));
+        let code = if tag == "del" { struck(code) } else { line(code) };
+        html += &format!("<{tag}{id}><i>{sign}</i>{code}</{tag}>");
     }
     html
+}
+
+/// A deleted line: what is struck begins behind its indentation.
+fn struck(code: &str) -> String {
+    let text = code.trim_start();
+    format!("{}<s>{}</s>&#10;", &code[..code.len() - text.len()], escape(text))
 }
 
 /// The line of the new file with which a hunk begins, if this is a hunk's first line.
