@@ -14,6 +14,17 @@
         return made;
     };
 
+    // mdBook's switch for the side list is a label that says whether it is open: then it is a button, for keys as well.
+    const list = document.querySelector("#mdbook-sidebar-toggle");
+    list?.setAttribute("role", "button");
+    list?.setAttribute("tabindex", "0");
+    list?.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") {
+            event.preventDefault();
+            list.click();
+        }
+    });
+
     // --- Sessions: a click copies the command, and nothing else ---
 
     function copy(text) {
@@ -51,7 +62,11 @@
 
     // --- Predict, then see it break: what comes is shown when it is asked for ---
 
-    for (const session of isWhole ? [] : all(".predict")) {
+    for (const session of all(".predict")) {
+        if (isWhole) {
+            session.classList.remove("predict"); // nobody asks a sheet of paper
+            continue;
+        }
         const rows = all(".row", session);
         const hasOutput = (row) => row.querySelector("samp");
         const answer = session.nextElementSibling?.matches(".answer") ? session.nextElementSibling : null;
@@ -70,7 +85,7 @@
                 shown -= hasOutput(row) ? 1 : 0;
             }
             const done = rows.every((row) => row.matches(".shown"));
-            answer?.classList.toggle("hidden", !done);
+            answer?.classList.toggle("unasked", !done);
             next.hidden = rest.hidden = done;
             hide.hidden = !done;
             if (document.activeElement === document.body && more !== 0) {
@@ -83,7 +98,7 @@
     // A link into what is hidden shows it.
     function reveal() {
         const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-        target?.closest(".answer.hidden")?.classList.remove("hidden");
+        target?.closest(".answer.unasked")?.classList.remove("unasked");
     }
     addEventListener("hashchange", reveal);
     reveal();

@@ -30,17 +30,23 @@ function describe(source) {
         names.set(id, label.replaceAll("<br/>", ", ").replaceAll('"', ""));
         return id;
     };
-    const lines = source.split("\n").slice(1).map((line) => line.trim());
-    const kept = lines.map((line) => line
-        .replace(/^participant (\w+) as (.*)$/, name).replace(/(\w+)\[("[^"]*"|[^\]]*)\]/g, name)
-        .replace(/^Note over (\w+):/, "$1:").replace(/^(\w+)-+>+(\w+):/, "$1 → $2:")
-        .replace(/(?:--|-\.|==) "([^"]*)" (?:--?>|\.->|==>|===|\.-)/g, "→ ($1) →")
-        .replace(/<?--+>|-\.->|==>|~~~/g, "→").replace(/^subgraph (\w+)$/, "in $1:"));
-    const shown = kept.filter((line) => line && !/^(end|direction .*|\w+)$/.test(line));
-    return shown.map((line) => line.replace(/\b\w+\b/g, (word, at) => {
-        const isId = names.has(word) && !/[("]/.test(line.slice(0, at)) && !/:/.test(line.slice(0, at));
-        return isId ? names.get(word) : word;
-    })).join("; ");
+    const said = (ids) => ids.split(" & ").map((id) => names.get(id) ?? id).join(" and ");
+    const lines = source.split("\n").slice(1).map((line) => line.trim())
+        .map((line) => line.replace(/^participant (\w+) as (.*)$/, name).replace(/(\w+)\[("[^"]*"|[^\]]*)\]/g, name));
+    const ARROW = /\s*(?:(?:--|-\.|==) "([^"]*)" (?:-+>?|\.->?|=+>?)|<?-+>|-\.->|~~~)\s*/;
+    return lines.filter((line) => line && !/^(end|direction .*)$/.test(line)).map((line) => {
+        const message = line.match(/^(\w+)-+>+(\w+): (.*)/);
+        const note = line.match(/^Note over (\w+): (.*)/);
+        const group = line.match(/^subgraph (\w+)$/);
+        if (message) {
+            return `${said(message[1])} to ${said(message[2])}: ${message[3]}`;
+        }
+        if (note || group) {
+            return note ? `${said(note[1])}: ${note[2]}` : `in ${said(group[1])}`;
+        }
+        // Split at arrows: what stands between them, and in between what stands on them.
+        return line.split(ARROW).map((part, at) => at % 2 === 0 ? said(part) : part ? `→ (${part}) →` : "→").join(" ");
+    }).join("; ");
 }
 
 // In the page: an SVG without a style of its own (the book's has one for light and dark) and without what it does not use.
