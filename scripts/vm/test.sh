@@ -33,9 +33,10 @@ link_for_the_machine() {
 
 # Prints the paths of the test programs, of the steps and of the tools, one a line.
 build() {
-    cargo build --locked --package guide --package workshop --message-format=json >"$work/build.json" ||
+    cargo build --locked --package guide --package look --package workshop --message-format=json >"$work/build.json" ||
         fail "the tools do not build: see above"
-    sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep -E '/(guide|workshop)$'
+    sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" |
+        grep -E '/(guide|look|workshop)$'
     cargo run --locked --quiet --package guide -- --solution 10-memory-high ||
         fail "an exercise's solution does not build"
     cargo test --locked --no-run --message-format=json >"$work/build.json" || fail "the tests do not build: see above"
