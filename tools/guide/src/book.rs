@@ -34,9 +34,6 @@ use crate::quote::Minutes;
 use crate::quote::duration;
 use crate::quote::minutes;
 
-pub use html::Row;
-pub use html::rows;
-
 /// What is in the book beside the guide: Markdown files that it leads to, or that lead to it.
 const MORE: &[&str] = &["teaching.md", "tools/bench/figures.md"];
 

@@ -21,17 +21,17 @@ fn line(text: &str) -> String {
 
 /// What one command of a session shows, in one of the terminals.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub struct Row {
+struct Row {
     /// Whether it is the second terminal, the one on the host.
-    pub host: bool,
+    host: bool,
     /// What was typed, each with the prompt in front of it; without a prompt, a key in a running command.
-    pub typed: Vec<(String, String)>,
+    typed: Vec<(String, String)>,
     /// What came.
-    pub output: Vec<String>,
+    output: Vec<String>,
 }
 
 /// Takes a session apart, without its fences.
-pub fn rows(lines: &[String]) -> Vec<Row> {
+fn rows(lines: &[String]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for text in lines {
         let found = prompt().find(text).map_or(0, |found| found.end());
@@ -39,10 +39,10 @@ pub fn rows(lines: &[String]) -> Vec<Row> {
         let host = prompt.starts_with("host");
         match rows.last_mut() {
             Some(row) if prompt == "> " => row.typed.push((prompt.into(), typed.into())),
-            Some(row) if prompt.is_empty() && is_key(text) => {
-                let host = row.host;
+            // In a running command, which is always the first terminal's.
+            Some(_) if prompt.is_empty() && is_key(text) => {
                 let typed = vec![(String::new(), text.clone())];
-                rows.push(Row { host, typed, output: Vec::new() });
+                rows.push(Row { typed, ..Row::default() });
             }
             // A `kill` that works says nothing: that is the first terminal.
             Some(row) if prompt.is_empty() && row.host && row.kills() => {
@@ -64,8 +64,24 @@ impl Row {
         self.typed.iter().any(|(_, text)| text.starts_with("kill "))
     }
 
+    /// Whether its output is a picture, whose lines stay whole.
+    fn draws(&self) -> bool {
+        self.typed.iter().any(|(_, text)| regex!(r"^\S*\blook\b").is_match(text))
+    }
+
+    /// How many columns it takes.
+    fn width(&self) -> usize {
+        let typed = self.typed.iter().map(|(prompt, text)| prompt.len() + text.chars().count());
+        typed.chain(self.output.iter().map(|text| text.chars().count())).max().unwrap_or(0)
+    }
+
     fn html(&self) -> String {
-        let mut html = format!("<pre class=\"row{}\">", if self.host { " host" } else { "" });
+        let host = if self.host { " host" } else { "" };
+        let mut html = if self.draws() {
+            format!("<pre class=\"row{host} drawing\" style=\"--columns: {}\">", self.width())
+        } else {
+            format!("<pre class=\"row{host}\">")
+        };
         for (prompt, typed) in &self.typed {
             if !prompt.is_empty() {
                 html += &format!("<span class=\"prompt\">{}</span>", escape(prompt));
@@ -85,18 +101,11 @@ impl Row {
 /// is asked for.
 pub fn session(lines: &[String], predict: bool) -> String {
     let rows = rows(lines);
-    let host = |row: &&Row| row.host;
     let two = rows.iter().any(|row| row.host) && !rows.iter().all(|row| row.host);
-    let class = match (two, predict) {
-        (true, true) => "session two predict",
-        (true, false) => "session two",
-        (false, true) => "session predict",
-        (false, false) => "session",
-    };
-    let typed = |row: &Row| row.typed.iter().map(|(a, b)| a.len() + b.len()).max();
-    let shown = |row: &Row| row.output.iter().map(|text| text.chars().count()).max();
-    let widest = rows.iter().filter(host).flat_map(|row| typed(row).max(shown(row))).max();
-    let width = widest.unwrap_or_default();
+    let mut class = "session".to_string();
+    class += if two { " two" } else { "" };
+    class += if predict { " predict" } else { "" };
+    let width = rows.iter().filter(|row| row.host).map(Row::width).max().unwrap_or(0);
     let mut html = format!("<figure class=\"{class}\" style=\"--host: {width}\">");
     if two {
         html += "<figcaption><span>first terminal</span><span>second terminal, on the host</span></figcaption>";
@@ -192,4 +201,39 @@ pub fn whole(step: Step, lines: &[String]) -> String {
          marked</summary><figure class=\"diff\"><pre class=\"rust\">{}</pre></figure></details>",
         changes(lines, Some(&place))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_what_a_kill_ends_are_the_first_terminals() {
+        let lines = [
+            "$ sleep 1000",
+            "host$ ps",
+            "  1 sleep",
+            "^C",
+            "# sleep 1000",
+            "host# kill 2",
+            "Terminated",
+        ];
+        let rows = rows(&lines.map(String::from));
+        let who = rows.iter().map(|row| {
+            let typed = row.typed.first().map_or("", |(_, text)| text);
+            (row.host, typed, row.output.join("|"))
+        });
+        let wanted = [
+            (false, "sleep 1000", ""),
+            (true, "ps", "  1 sleep"),
+            (false, "^C", ""),
+            (false, "sleep 1000", ""),
+            (true, "kill 2", ""),
+            (false, "", "Terminated"),
+        ];
+        assert_eq!(
+            who.collect::<Vec<_>>(),
+            wanted.map(|(host, typed, output)| (host, typed, output.to_string()))
+        );
+    }
 }
