@@ -144,8 +144,11 @@
             whole.hidden = !whole.hidden;
             change.hidden = !whole.hidden;
             link.textContent = whole.hidden ? "the whole file" : "only the change";
-            const line = whole.children[[...target.parentElement.children].indexOf(target)];
-            whole.scrollTop = line.offsetTop - whole.offsetTop;
+            let line = whole.children[[...target.parentElement.children].indexOf(target)];
+            while (line.previousElementSibling?.matches("del")) {
+                line = line.previousElementSibling;
+            }
+            whole.scrollTop += line.getBoundingClientRect().top - whole.getBoundingClientRect().top;
         });
     }
 
@@ -218,8 +221,21 @@
 
     // --- Paper ---
 
+    // It is white, whatever the screen is.
     const unfold = () => all("main details:not(.whole)").forEach((one) => { one.open = true; });
-    addEventListener("beforeprint", unfold);
+    const isDark = (on) => {
+        html.classList.toggle("navy", on);
+        html.classList.toggle("light", !on);
+        document.querySelector("#mdbook-tomorrow-night-css").disabled = !on;
+        document.querySelector("#mdbook-highlight-css").disabled = on;
+    };
+    addEventListener("beforeprint", () => {
+        unfold();
+        if (html.classList.contains("navy")) {
+            isDark(false);
+            addEventListener("afterprint", () => isDark(true), { once: true });
+        }
+    });
     if (isWhole) {
         unfold();
     }

@@ -274,6 +274,14 @@ test("the whole file is what the step is, with its changes marked", async () => 
                 await page.keyboard.press("Enter");
                 assert.ok(await figure.locator("pre").first().isHidden());
                 assert.equal(await text(figure.locator("pre.large")), source);
+                const seen = await figure.locator("pre.large").evaluate((pre) => {
+                    const top = pre.getBoundingClientRect().top;
+                    const first = [...pre.children].find((line) => line.getBoundingClientRect().bottom > top + 1 && !line.matches(".hunk"));
+                    return first.textContent;
+                });
+                const begin = (await figure.locator("pre").first().locator(":scope > :not(.hunk)").first().textContent());
+                const last = await figure.locator("pre.large").evaluate((pre) => pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 1);
+                assert.ok(last || seen === begin, `step ${number}: the whole file shows ${seen}, and the change begins with ${begin}`);
                 const added = await figure.locator("pre.large ins").count();
                 const all = await page.locator(`main > figure.diff > pre:not(.large) ins`).count();
                 assert.equal(added, all, "new lines are marked, and only those");
@@ -423,7 +431,7 @@ test("each page has one title, and no level is left out", () => everywhere({}, a
     }, 0);
 }));
 
-test("the whole is printed: on paper nothing is hidden, and nothing is cut off", () => on({}, "index.html", async (page) => {
+test("the whole is printed: on paper nothing is hidden, nothing is cut off, and nothing is dark", () => on({ colorScheme: "dark" }, "index.html", async (page) => {
     await page.addInitScript(() => { window.print = () => {}; }); // which that page does by itself
     await page.goto(url("print.html"));
     await page.emulateMedia({ media: "print" });
@@ -434,7 +442,13 @@ test("the whole is printed: on paper nothing is hidden, and nothing is cut off",
     const wide = await page.locator("main").evaluate((main) => [...main.querySelectorAll("*")]
         .filter((one) => !one.closest("svg") && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 100)));
     assert.deepEqual(wide, []);
+    await page.evaluate(() => addEventListener("beforeprint", () => {
+        const { color, backgroundColor } = getComputedStyle(document.documentElement);
+        document.body.dataset.printed = `${color} on ${backgroundColor}`;
+    }));
     const pdf = (await page.pdf({ format: "A4" })).toString("latin1");
+    assert.equal(await page.locator("body").getAttribute("data-printed"), "rgb(0, 0, 0) on rgb(255, 255, 255)");
+    assert.ok(await page.locator("html.navy").count() === 1, "afterwards it is dark again");
     const count = pdf.match(/\/Type\s*\/Page\b/g).length;
     assert.ok(count > 40 && count < 200, `${count} pages`);
 }));
