@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use regex::Regex;
 use steps::Steps;
 use steps::git;
 
@@ -145,10 +146,14 @@ fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     list.into_iter().collect()
 }
 
+/// What names a man page: `unshare(2)`.
+pub fn man_page() -> &'static Regex {
+    regex!(r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)")
+}
+
 /// Man pages that are named exist, on this machine: `unshare(2)`.
 fn man_pages(document: &Document, report: &mut Report) {
-    const PAGE: &str = r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)";
-    let page = regex!(PAGE);
+    let page = man_page();
     let mut pages: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (line, words) in &document.words {
         let text = match words {

@@ -101,10 +101,21 @@ pub fn git() -> Command {
 /// # Errors
 /// If git cannot be run, or cannot read one of them.
 pub fn hunks(old: &Path, new: &Path) -> anyhow::Result<Vec<Vec<String>>> {
+    hunks_within(old, new, 3)
+}
+
+/// The same, with so many lines around each change.
+fn hunks_within(old: &Path, new: &Path, lines: u32) -> anyhow::Result<Vec<Vec<String>>> {
     let mut git = git();
     git.args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--no-textconv"]);
-    git.args(["--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0", "--"]);
-    let output = git.arg(old).arg(new).output().context("cannot run git")?;
+    git.args(["--diff-algorithm=myers", "--inter-hunk-context=0"]);
+    let output = git
+        .arg(format!("--unified={lines}"))
+        .arg("--")
+        .arg(old)
+        .arg(new)
+        .output()
+        .context("cannot run git")?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(0 | 1)), "git diff failed: {}", error.trim());
     let text = String::from_utf8(output.stdout).context("the difference is no text")?;
@@ -246,11 +257,23 @@ impl Steps {
     /// # Errors
     /// If there is no such step, or git cannot be run.
     pub fn hunks(&self, step: Step) -> anyhow::Result<Vec<Vec<String>>> {
+        self.difference(step, 3)
+    }
+
+    /// All of a step's `main.rs`, as one hunk: what has changed, and what has not.
+    ///
+    /// # Errors
+    /// As [`Steps::hunks`].
+    pub fn whole(&self, step: Step) -> anyhow::Result<Vec<String>> {
+        Ok(self.difference(step, u32::MAX >> 1)?.concat())
+    }
+
+    fn difference(&self, step: Step, lines: u32) -> anyhow::Result<Vec<Vec<String>>> {
         let old = match step.before() {
             Some(before) => self.root.join(self.main(before)?),
             None => "/dev/null".into(),
         };
-        hunks(&old, &self.root.join(self.main(step)?))
+        hunks_within(&old, &self.root.join(self.main(step)?), lines)
     }
 
     /// The solution of an exercise, relative to the repository: `exercises/05-fds.patch`.
