@@ -88,6 +88,18 @@ async function unfold(page) {
     });
 }
 
+// What is cut off at the right, or scrolls sideways.
+const tooWide = (page) => page.evaluate(() => {
+    const limit = document.documentElement.clientWidth + 1;
+    const all = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() && !one.closest("#mdbook-sidebar, svg, thead"));
+    const wide = all.filter((one) => {
+        const scrolls = one.scrollWidth > one.clientWidth + 1 && /auto|scroll|hidden/.test(getComputedStyle(one).overflowX);
+        // (Blanks at the end of a row's line take no room.)
+        return scrolls || !one.matches(".row *") && one.getBoundingClientRect().right > limit;
+    });
+    return wide.map((one) => `${one.localName}.${one.className}: ${one.textContent.slice(0, 60)}`);
+});
+
 // The blocks of the guide: language, and text.
 function blocksOfTheGuide() {
     const guide = readFileSync(join(ROOT, "workshop.md"), "utf8");
@@ -168,17 +180,7 @@ for (const [what, options, projector] of [["1280×720", { viewport: WIDE }], ["3
             if (options.javaScriptEnabled !== false) {
                 await unfold(page);
             }
-            const wide = await page.evaluate(() => {
-                const limit = document.documentElement.clientWidth;
-                const all = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility());
-                const inPage = all.filter((one) => !one.closest("#mdbook-sidebar, svg, thead, .row > *"));
-                return inPage.filter((one) => {
-                    // (Blanks at the end of a row's line take no room.)
-                    const scrolls = one.scrollWidth > one.clientWidth + 1 && /auto|scroll|hidden/.test(getComputedStyle(one).overflowX);
-                    return scrolls || one.getBoundingClientRect().right > limit + 1;
-                }).map((one) => `${one.localName}.${one.className}: ${one.textContent.slice(0, 60)}`);
-            });
-            assert.deepEqual(wide, [], `${name} at ${what}`);
+            assert.deepEqual(await tooWide(page), [], `${name} at ${what}`);
         });
     });
 }
@@ -439,9 +441,7 @@ test("the whole is printed: on paper nothing is hidden, nothing is cut off, and 
     const hidden = await page.locator("main").evaluate((main) => [...main.querySelectorAll("p, li, samp, pre, h1, h2, svg")]
         .filter((one) => !one.closest(".whole") && !one.checkVisibility()).map((one) => one.outerHTML.slice(0, 100)));
     assert.deepEqual(hidden, []);
-    const wide = await page.locator("main").evaluate((main) => [...main.querySelectorAll("*")]
-        .filter((one) => !one.closest("svg") && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 100)));
-    assert.deepEqual(wide, []);
+    assert.deepEqual(await tooWide(page), []);
     await page.evaluate(() => addEventListener("beforeprint", () => {
         const { color, backgroundColor } = getComputedStyle(document.documentElement);
         document.body.dataset.printed = `${color} on ${backgroundColor}`;
