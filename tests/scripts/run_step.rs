@@ -347,6 +347,23 @@ fn my_container_gets_what_it_is_refused() {
     }
 }
 
+/// What is not finished yet may start itself for ever.
+#[test]
+fn my_container_of_an_ordinary_user_has_a_limit_on_processes() {
+    let cases =
+        [(1000, "my-container", true), (1000, "step09_user", false), (0, "my-container", false)];
+    for (uid, name, is_limited) in cases {
+        let fake = Fake::new(uid);
+        let mut command = fake.command(&format!("debug/{name}"), &["run", "sh"]);
+        fake.program(&format!("debug/{name}"), "prlimit --nproc --output HARD --noheadings");
+        script(&fake.path("bin/ps"), "printf '%s\\n' 1 2 3");
+        command.env("WORKSHOP_SUDO", "no");
+        let lines = lines(command);
+        let limit = lines.last().map(|line| line.trim());
+        assert_eq!(limit == Some("403"), is_limited, "{name} of {uid}: {lines:?}");
+    }
+}
+
 #[test]
 fn workshop_sudo_overrules() {
     for (program, value, sudo) in [("step10_cgroups", "no", false), ("step09_user", "yes", true)] {

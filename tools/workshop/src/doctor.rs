@@ -43,6 +43,8 @@ struct Machine {
     rootfs: PathBuf,
     /// Where cargo builds.
     target: PathBuf,
+    /// The folder for what is there only for a moment.
+    temp: PathBuf,
     /// The processor, as Rust names it.
     arch: &'static str,
     /// How old an empty cgroup has to be to be a leftover: who has just made one is about to join it.
@@ -66,17 +68,26 @@ struct Problem {
 #[derive(Debug, PartialEq)]
 enum Leftover {
     Mount(PathBuf),
+    /// With those below it.
     Cgroup(PathBuf),
+    /// The folder in which a classroom host was put together.
+    Folder(PathBuf),
 }
 
 impl Leftover {
     /// The command that removes it.
     fn command(&self) -> Vec<String> {
-        let (words, path) = match self {
-            Leftover::Mount(path) => (&["umount", "--lazy", "--"][..], path),
-            Leftover::Cgroup(path) => (&["rmdir", "--"][..], path),
+        let (before, path, after) = match self {
+            Leftover::Mount(path) => (&["umount", "--lazy", "--"][..], path, &[][..]),
+            // A cgroup's files cannot be removed, and need not be.
+            Leftover::Cgroup(path) => {
+                (&["find"][..], path, &["-depth", "-type", "d", "-delete"][..])
+            }
+            Leftover::Folder(path) => (&["rm", "-r", "--one-file-system", "--"][..], path, &[][..]),
         };
-        words.iter().map(|word| word.to_string()).chain([path.display().to_string()]).collect()
+        let path = path.display().to_string();
+        let words = before.iter().copied().chain([path.as_str()]).chain(after.iter().copied());
+        words.map(String::from).collect()
     }
 }
 
@@ -101,6 +112,7 @@ pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
         path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
         rootfs: repo.rootfs(),
         target: repo.root().join("target"),
+        temp: env::temp_dir(),
         arch: env::consts::ARCH,
         settled: Duration::from_secs(2),
     };
@@ -645,13 +657,22 @@ fn leftovers(machine: &Machine) -> Vec<Leftover> {
         let mut found: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            if name.to_string_lossy().starts_with(PREFIX) && is_settled(machine, &entry.path()) {
+            if is_ours(machine, &name.to_string_lossy()) && is_settled(machine, &entry.path()) {
                 found.push(folder.join(name));
             }
         }
         found.sort();
         left.extend(found.into_iter().map(Leftover::Cgroup));
     }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(machine.file(&machine.temp)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if is_dead_host(machine, &name.to_string_lossy()) && is_workplace(&entry.path()) {
+            found.push(machine.temp.join(name));
+        }
+    }
+    found.sort();
+    left.extend(found.into_iter().map(Leftover::Folder));
     left
 }
 
@@ -663,11 +684,39 @@ fn repeats(mount: &Mount, before: &[Mount]) -> bool {
     })
 }
 
-/// How step 10 names its cgroups.
-const PREFIX: &str = "step10-";
+/// Whether a step, or one of the tools here, makes cgroups of this name, and is not just at it.
+fn is_ours(machine: &Machine, name: &str) -> bool {
+    name.starts_with("step10-") || is_dead_host(machine, name)
+}
 
-/// Whether a cgroup is empty, and not only for this moment.
+/// Whether this is the name of what a classroom host needs (`classroom-PID-COUNT`, the process that has made it), and
+/// whoever has made it is not there any more.
+fn is_dead_host(machine: &Machine, name: &str) -> bool {
+    let numbers = name.strip_prefix("classroom-").and_then(|rest| rest.split_once('-'));
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    numbers.is_some_and(|(pid, count)| {
+        let maker = Path::new("/proc").join(pid);
+        is_number(pid) && is_number(count) && !machine.file(&maker).exists()
+    })
+}
+
+/// Whether there is nothing in a folder but what a classroom host is put together from.
+fn is_workplace(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let mut names = entries.flatten().map(|entry| entry.file_name());
+    let mut root = fs::read_dir(folder.join("root")).into_iter().flatten();
+    let parts = ["fifo", "fstab", "init", "root"];
+    let is_real = fs::symlink_metadata(folder).is_ok_and(|data| data.is_dir());
+    is_real && names.all(|name| parts.iter().any(|part| name == *part)) && root.next().is_none()
+}
+
+/// Whether a cgroup is empty, with all below it, and not only for this moment.
 fn is_settled(machine: &Machine, cgroup: &Path) -> bool {
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    let mut below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if !below.all(|entry| is_settled(machine, &entry.path())) {
+        return false;
+    }
     let procs = fs::read_to_string(cgroup.join("cgroup.procs"));
     let old = fs::metadata(cgroup)
         .and_then(|data| data.modified())

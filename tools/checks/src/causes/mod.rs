@@ -115,8 +115,8 @@ impl<'a> Case<'a> {
 
     /// The cause with the best evidence.
     fn best(&self, least: Evidence) -> Option<Cause> {
-        let concerned = |row: &&Row| {
-            row.evidence >= least
+        let concerned = |row: &&Row, evidence: Evidence| {
+            row.evidence == evidence
                 && match row.explains {
                     Explains::All => true,
                     // The first check tries just that.
@@ -124,12 +124,16 @@ impl<'a> Case<'a> {
                     Explains::Checks(names) => names.contains(&self.lab().check()),
                 }
         };
-        let mut found: Vec<&Row> =
-            table().filter(concerned).filter(|row| (row.sign)(self)).collect();
-        found.sort_by_key(|row| std::cmp::Reverse(row.evidence));
-        let best = found.first()?;
-        let rivals = found.iter().skip(1).filter(|row| row.evidence == best.evidence);
-        let rivals = rivals.map(|row| row.text.to_string()).collect();
+        // Whoever has filled the memory is not run once more for the sake of what could be seen then.
+        let found = |evidence| {
+            let rows = table().filter(|row| concerned(row, evidence));
+            rows.filter(|row| (row.sign)(self)).collect::<Vec<&Row>>()
+        };
+        let levels = [Evidence::Counted, Evidence::Seen, Evidence::Said, Evidence::Otherwise];
+        let levels = levels.into_iter().filter(|level| *level >= least);
+        let found = levels.map(found).find(|found| !found.is_empty())?;
+        let (best, rivals) = found.split_first()?;
+        let rivals = rivals.iter().map(|row| row.text.to_string()).collect();
         let needs_root = best.text.contains(NEEDS_ROOT);
         let text = self.fill(&best.text.replace(NEEDS_ROOT, ""));
         let about = Some(best.about).filter(|about| !about.is_empty());

@@ -11,7 +11,6 @@ use crate::Cause;
 use crate::Failure;
 use crate::lab::Call;
 use crate::lab::Lab;
-use crate::lab::Process;
 use crate::lab::Running;
 use crate::lab::points;
 
@@ -76,25 +75,32 @@ pub const ROWS: &[Row] = &[
 
 /// Why there are ever more processes.
 pub fn many(lab: &Lab) -> Cause {
-    let list = lab.processes();
-    let halves = |word: &str| {
-        list.iter().filter(|process| process.args.get(1).is_some_and(|arg| arg == word)).count()
-    };
-    let chain = longest_chain(&list);
-    let (runs, children) = (halves("run"), halves("child"));
-    let (about, text) = if chain > 20 && children > runs {
+    let family = lab.family();
+    let chain = longest_chain(&family);
+    // The youngest tell what they all are.
+    let young = chain.iter().take(8).filter_map(|pid| lab.process(*pid));
+    let young: Vec<Vec<String>> = young.map(|process| process.args).collect();
+    let halves =
+        |word: &str| young.iter().filter(|args| args.get(1).is_some_and(|arg| arg == word)).count();
+    let (about, text) = if chain.len() > 20 && halves("child") > halves("run") {
         (
             Some("named"),
             "your program starts itself again and again: what runs as the `child` has to start the command, not \
              another child. (The two halves are told apart by the subcommand: `run` starts `/proc/self/exe child …`, \
              main calls child() for `child`, and that starts the command.)",
         )
-    } else if chain > 20 {
+    } else if chain.len() > 20 {
         (
             Some("named"),
             "your program starts itself again and again as `run`: the second half has to be started with the \
              subcommand `child`, and then to start the command. (The two halves are told apart by the subcommand: \
              `run` starts `/proc/self/exe child …`.)",
+        )
+    } else if family.len() < 30 {
+        (
+            None,
+            "your program makes thread after thread, in a loop around thread::spawn: one is enough, if any (a thread \
+             is in the namespaces that it was started in)",
         )
     } else {
         (
@@ -105,12 +111,13 @@ pub fn many(lab: &Lab) -> Cause {
     Cause { about, evidence: Evidence::Counted, ..text.into() }
 }
 
-/// How many processes there are of which each is the parent of the next.
-fn longest_chain(list: &[Process]) -> usize {
-    let parent = |pid: u32| list.iter().find(|process| process.pid == pid).map(|it| it.parent);
-    let depth =
-        |process: &Process| std::iter::successors(Some(process.pid), |pid| parent(*pid)).count();
-    list.iter().map(depth).max().unwrap_or(0)
+/// The longest line of processes of which each is the parent of the one before it.
+fn longest_chain(family: &BTreeMap<u32, u32>) -> Vec<u32> {
+    let line = |pid: &u32| -> Vec<u32> {
+        let parent = |pid: &u32| family.get(pid).copied().filter(|parent| *parent != 0);
+        std::iter::successors(Some(*pid), parent).collect()
+    };
+    family.keys().map(line).max_by_key(Vec::len).unwrap_or_default()
 }
 
 /// Why a run does not end.

@@ -1,5 +1,6 @@
 //! What is to be seen from the host: processes, namespaces, mounts.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -37,16 +38,35 @@ impl Lab {
 
     /// A process of the host, if it is there.
     pub fn process(&self, pid: u32) -> Option<Process> {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        let zombie = fields.next()? == "Z";
-        let parent = fields.next()?.parse().ok()?;
+        let (parent, zombie) = self.state(pid)?;
         let args = fs::read(self.proc(pid, "cmdline")).unwrap_or_default();
         let args =
             args.split(|byte| *byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());
         let mut args: Vec<String> = args.collect();
         args.pop();
         Some(Process { pid, parent, zombie, args })
+    }
+
+    /// The parent of a process, and whether it is a zombie.
+    fn state(&self, pid: u32) -> Option<(u32, bool)> {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let zombie = fields.next()? == "Z";
+        Some((fields.next()?.parse().ok()?, zombie))
+    }
+
+    /// The numbers of all processes, and of their parents. (Whoever asks for the arguments of a process that forks
+    /// without end waits long: the kernel locks its memory for both.)
+    pub(crate) fn family(&self) -> BTreeMap<u32, u32> {
+        let entries = fs::read_dir(self.host.path("/proc")).into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.filter_map(|pid| Some((pid, self.state(pid)?.0))).collect()
+    }
+
+    /// How many processes and threads there are.
+    pub(crate) fn tasks(&self) -> usize {
+        let threads = |pid| fs::read_dir(self.proc(pid, "task")).map_or(1, |tasks| tasks.count());
+        self.family().into_keys().map(threads).sum()
     }
 
     /// Whether a process is there, and has not ended.

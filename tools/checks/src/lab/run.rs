@@ -172,8 +172,8 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         self.glanced = Instant::now();
-        let count = self.lab.host.processes().len();
-        let (got, cause) = if count > MANY {
+        let count = self.lab.tasks();
+        let (got, cause) = if count > MANY || self.lab.host.fence().hits().processes {
             let got = format!("{count} processes, and ever more (they have been stopped)");
             (got, causes::many(self.lab))
         } else if self.session.stdout().len() + self.session.stderr().len() > FLOOD {

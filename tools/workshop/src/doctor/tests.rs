@@ -19,6 +19,7 @@ impl Fake {
             path: vec![PathBuf::from("/usr/bin")],
             rootfs: PathBuf::from("/repo/rootfs"),
             target: PathBuf::from("/repo/target"),
+            temp: PathBuf::from("/tmp"),
             arch: "x86_64",
             settled: Duration::ZERO,
         };
@@ -371,4 +372,35 @@ fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
     assert_eq!(leftovers(&fake.machine), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
     fake.machine.settled = Duration::from_secs(1000);
     assert_eq!(leftovers(&fake.machine), []);
+}
+
+#[test]
+fn leftovers_of_a_classroom_host_whose_maker_is_dead() {
+    let fake = Fake::new();
+    for place in ["/sys/fs/cgroup/classroom-7-0", "/sys/fs/cgroup/pids/classroom-8-12"] {
+        fake.write(&format!("{place}/cgroup.procs"), "");
+        fake.write(&format!("{place}/classroom-root/cgroup.procs"), "");
+    }
+    fake.write("/sys/fs/cgroup/classroom-8-1/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/classroom-8-1/classroom-root/host/cgroup.procs", "4711\n");
+    fake.write("/sys/fs/cgroup/classroom-8-of-mine/cgroup.procs", "");
+    for name in ["classroom-7-0", "classroom-7-1", "classroom-9-0"] {
+        fake.write(&format!("/tmp/{name}/fstab"), "");
+        fs::create_dir_all(fake.path(&format!("/tmp/{name}/root"))).unwrap();
+    }
+    fake.write("/tmp/classroom-7-1/root/thesis.txt", "");
+    // Somebody is just making it.
+    fs::create_dir_all(fake.path("/proc/9")).unwrap();
+    let found = leftovers(&fake.machine);
+    assert_eq!(
+        found,
+        [
+            Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/classroom-7-0")),
+            Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/pids/classroom-8-12")),
+            Leftover::Folder(PathBuf::from("/tmp/classroom-7-0")),
+        ]
+    );
+    let words: Vec<String> = found.iter().map(|leftover| leftover.command().join(" ")).collect();
+    assert_eq!(words[0], "find /sys/fs/cgroup/classroom-7-0 -depth -type d -delete");
+    assert_eq!(words[2], "rm -r --one-file-system -- /tmp/classroom-7-0");
 }
