@@ -28,6 +28,7 @@ use classroom::root::sudo;
 use classroom::root::typed;
 use classroom::root::variables;
 
+use crate::owner;
 use crate::repo::Repo;
 use crate::repo::STEPS;
 use crate::repo::Step;
@@ -54,6 +55,13 @@ pub struct Args {
     /// The program is built already
     #[arg(long, hide = true)]
     built: bool,
+}
+
+impl Args {
+    /// Whether this is the part of a check for which it has become root.
+    pub fn is_for_root(&self) -> bool {
+        self.built
+    }
 }
 
 /// Checks once, or for ever.
@@ -338,7 +346,8 @@ fn hints(repo: &Repo, args: &Args, check: &Check) -> anyhow::Result<String> {
     let count = shown.get(check.name).map_or(1, |count| (count + 1).min(total));
     shown.insert(check.name.to_string(), count);
     let lines: String = shown.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
-    write_state(&file, &lines);
+    // What cannot be counted would begin anew each time: then all of them.
+    let count = if write_state(&file, &lines) { count } else { total };
 
     let mut text = String::new();
     for (number, hint) in (1..=count).zip(check.hints) {
@@ -392,9 +401,14 @@ fn remember(repo: &Repo, outcome: &Outcome) {
     write_state(&file, &format!("{reached}\n"));
 }
 
-/// Writes a file that is only a convenience. Under sudo it is to stay the learner's own.
-fn write_state(file: &Path, text: &str) {
-    if fs::write(file, text).is_ok() && is_root() {
+/// Writes a file that is only a convenience, or says why not. Under sudo it is to stay the learner's own.
+fn write_state(file: &Path, text: &str) -> bool {
+    if let Err(err) = fs::write(file, text) {
+        say::error(&format!("cannot write {}: {}", file.display(), owner::why(file, &err)));
+        return false;
+    }
+    if is_root() {
         file.parent().into_iter().for_each(give_back);
     }
+    true
 }

@@ -5,6 +5,7 @@ mod check;
 mod diff;
 mod doctor;
 mod guide;
+mod owner;
 mod repo;
 mod say;
 mod status;
@@ -71,9 +72,21 @@ enum Task {
     },
 }
 
+/// Whether it is root's on purpose.
+fn is_for_root(task: &Option<Task>) -> bool {
+    match task {
+        Some(Task::Check(args)) => args.is_for_root(),
+        Some(Task::Doctor { fix }) => *fix,
+        _ => false,
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = Repo::find().and_then(|repo| match cli.command {
+    let mine =
+        |repo: &Repo| if is_for_root(&cli.command) { Ok(()) } else { owner::step_down(repo) };
+    let found = Repo::find().and_then(|repo| mine(&repo).map(|()| repo));
+    let done = found.and_then(|repo| match cli.command {
         None => status::show(&repo),
         Some(Task::Check(args)) => check::check(&repo, &args),
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),

@@ -82,10 +82,6 @@ const OURS: [&str; 2] = ["classroom-", "hold-"];
 /// What a place of a classroom host has in it: see `classroom::host`.
 const FILES: [&str; 3] = ["fstab", "init", "fifo"];
 
-/// How many times as old as a cgroup the folder of a test is, before it is a leftover: the test may run in a container,
-/// where its process has another number.
-const OLDER: u32 = 300;
-
 impl Leftover {
     /// The command that removes it, as root or as its owner.
     fn command(&self, machine: &Machine) -> Command {
@@ -218,8 +214,16 @@ fn is_empty(machine: &Machine, cgroup: &Path) -> bool {
             .all(|entry| is_empty(machine, &entry.path()))
 }
 
+/// The machine's own PID namespace: the kernel gives it this inode number (include/linux/proc_ns.h). In any other one there
+/// are processes that nobody sees.
+const ALL_PROCESSES: &str = "pid:[4026531836]";
+
 /// Whether this is a name of ours, such as `classroom-4711-3`, of a process that is no more.
 fn is_over(machine: &Machine, name: &str, prefix: &str) -> bool {
+    let namespace = fs::read_link(machine.file("/proc/self/ns/pid"));
+    if !namespace.is_ok_and(|namespace| namespace == Path::new(ALL_PROCESSES)) {
+        return false;
+    }
     let number = name.strip_prefix(prefix).and_then(|rest| rest.split('-').next());
     let number = number.filter(|number| number.parse::<u32>().is_ok());
     number.is_some_and(|number| !machine.file(Path::new("/proc").join(number)).exists())
@@ -240,8 +244,7 @@ fn places(machine: &Machine) -> Vec<PathBuf> {
         });
         // The root was a mount in a namespace that is gone: here it is an empty folder.
         let empty = fs::read_dir(path.join("root")).map_or(true, |mut root| root.next().is_none());
-        let old = age(&path).is_ok_and(|age| age >= machine.settled * OLDER);
-        if is_over(machine, &name, "classroom-") && all_known && empty && old {
+        if is_over(machine, &name, "classroom-") && all_known && empty {
             found.push(machine.temporary.join(name));
         }
     }

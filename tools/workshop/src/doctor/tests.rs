@@ -30,9 +30,10 @@ impl Fake {
         fake.write("/proc/sys/kernel/osrelease", "6.1.0-13-amd64\n");
         fake.write("/proc/self/status", "Name:\tworkshop\nCapEff:\t000001ffffffffff\n");
         fake.mounts(&["22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"]);
-        for name in ["uts", "pid", "mnt", "ipc", "net", "user", "cgroup"] {
+        for name in ["uts", "mnt", "ipc", "net", "user", "cgroup"] {
             fake.write(&format!("/proc/self/ns/{name}"), "");
         }
+        symlink("pid:[4026531836]", fake.path("/proc/self/ns/pid")).unwrap();
         for name in [
             "apt", "git", "unshare", "nsenter", "setpriv", "prlimit", "script", "ip", "ipcmk",
             "ps", "hostname", "strace", "man", "wget", "sudo",
@@ -378,7 +379,11 @@ fn whether_mounts_are_in_use_only_root_knows() {
     let left = leftovers(&fake.machine);
     assert_eq!(left.used, Use::Unknown);
     assert!(left.is_uncertain());
-    assert_eq!(left.lines(&fake.machine), Vec::<String>::new(), "a line with umount would be typed");
+    assert_eq!(
+        left.lines(&fake.machine),
+        Vec::<String>::new(),
+        "a line with umount would be typed"
+    );
     fake.machine.uid = 0;
     assert_eq!(leftovers(&fake.machine).used, Use::Free);
     symlink("/repo/rootfs/home", fake.path("/proc/4711/root")).unwrap();
@@ -410,6 +415,17 @@ fn cgroups_of_tests_are_left_over_when_the_test_is_gone() {
     let found = Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/classroom-4711-0"));
     assert_eq!(fake.left(), [found]);
     fake.write("/sys/fs/cgroup/classroom-4711-0/step10-8-1/cgroup.procs", "4713\n");
+    assert_eq!(fake.left(), []);
+}
+
+/// In a container the numbers of processes are others, and most cannot be seen.
+#[test]
+fn in_a_container_nobody_knows_whose_a_cgroup_of_a_test_is() {
+    let fake = Fake::new();
+    fake.write("/sys/fs/cgroup/classroom-4711-0/cgroup.procs", "");
+    assert_eq!(fake.left().len(), 1);
+    fake.remove("/proc/self/ns/pid");
+    symlink("pid:[4026532222]", fake.path("/proc/self/ns/pid")).unwrap();
     assert_eq!(fake.left(), []);
 }
 
