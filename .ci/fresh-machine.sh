@@ -1,14 +1,14 @@
 #!/bin/sh
-# A machine on which nobody has installed anything: the userland of a minimal Debian 13 with git, cargo, sudo, procps and
-# iproute2 and nothing else, no network, and an ordinary user whose home is closed to others and has a space and an umlaut
-# in its path. For .ci/run, and by hand, to be a newcomer for once.
+# A machine on which nobody has installed anything: the userland of a minimal Debian 13 with git, cargo, sudo, procps
+# and iproute2 and nothing else, no network, and an ordinary user whose home is closed to others and has a space and an
+# umlaut in its path. For .ci/run, and by hand, to be a newcomer for once.
 #
 # Usage: .ci/fresh-machine.sh FOLDER make REPOSITORY CARGO_HOME   makes it in FOLDER, with copies of the two
-#        .ci/fresh-machine.sh FOLDER run [COMMAND [ARGS]...]      runs a command there, as the user; without one, a shell
+#        .ci/fresh-machine.sh FOLDER run [COMMAND [ARGS]...]      runs a command there, as the user; or a shell
 #        .ci/fresh-machine.sh FOLDER remove
 # Needs root, mmdebstrap, and for `make` a network (once a month: the userland is kept in ~/.cache/container-workshop).
-# The command has namespaces of its own, so whatever it does, mounts or leaves behind goes with it; of the machine below it
-# sees the kernel, /dev and the cgroups. Environment: FRESH_USER, who runs the command (default: the ordinary user).
+# The command has namespaces of its own, so whatever it does, mounts or leaves behind goes with it; of the machine below
+# it sees the kernel, /dev and the cgroups. Environment: FRESH_USER, who runs the command (default: the ordinary user).
 # Exit status: that of the command; 1 if the machine cannot be made, 2 for wrong usage.
 set -eu
 
@@ -72,12 +72,16 @@ run() {
         hostname fresh
         ip link set lo up
         exec setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
-            env LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} CARGO_NET_OFFLINE=true sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@"
+            env LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} CARGO_NET_OFFLINE=true \
+            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@"
     ' sh "$root" "${FRESH_USER:-$LEARNER}" "$@"
 }
 
 main() {
-    [ $# -ge 2 ] || { echo "usage: fresh-machine.sh FOLDER make|run|remove ... (the head of the script says more)" >&2; exit 2; }
+    if [ $# -lt 2 ]; then
+        echo "usage: fresh-machine.sh FOLDER make|run|remove ... (the head of the script says more)" >&2
+        exit 2
+    fi
     [ "$(id -u)" = 0 ] || fail "needs root"
     root=$1
     task=$2

@@ -10,8 +10,8 @@
 # It prints a line per stage. Exit status: 0 when the doctor is content, 1 when a stage failed, 2 for wrong usage.
 set -eu
 
-PACKAGES="busybox-static ca-certificates curl gcc git iproute2 less libc6-dev man-db manpages manpages-dev mount nano procps psmisc \
-strace sudo tmux tree util-linux"
+PACKAGES="busybox-static ca-certificates curl gcc git iproute2 less libc6-dev man-db manpages manpages-dev mount nano \
+procps psmisc strace sudo tmux tree util-linux"
 WANTED_MIB=2800 # packages 1200, target 1200, the crates' sources and the root filesystem 100; and some air
 OWN_DISK=${WORKSHOP_DISK:-/var/lib/workshop}
 

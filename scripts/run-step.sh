@@ -47,7 +47,8 @@ starts_a_command() {
     return 1
 }
 
-# Is my-container refused something as an ordinary user? (With a limit: what is not finished yet may start itself for ever.)
+# Is my-container refused something as an ordinary user? (With a limit: what is not finished yet may start itself for
+# ever.)
 is_refused() {
     others=$(ps -L -U "$(id -ru)" -o lwp= | wc -l)
     timeout 10 prlimit --nproc=$((others + 100)) -- "$program" run true </dev/null 2>&1 |

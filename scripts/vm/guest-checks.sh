@@ -33,6 +33,9 @@ start() {
     check "it starts: $(basename "$1")" "$ready" ready
 }
 
+# What look says of the processes of the only container with a limit on them.
+looked() { "$bin/look" --once | grep -o '[0-9]* of 20.*'; }
+
 finish() {
     exec 8>&- 9<&-
     wait "$started"
@@ -60,6 +63,7 @@ check_limits_as_root() {
     check "as root: memory.max" "$(cat "$cgroup/memory.max")" 52428800
     check "as root: cpu.max" "$(cat "$cgroup/cpu.max")" "50000 100000"
     check "as root: the fork bomb fills it, and no more" "$(cat "$cgroup/pids.peak")" 20
+    check "as root: look shows it" "$(looked)" "19 of 20 (peak 20)  limit met once"
     check "as root: fork says why" "$(grep -c 'Resource temporarily unavailable' "$work/errors")" 1
     finish
     check "as root: the cgroup is gone" "$(echo /sys/fs/cgroup/step10-*)" '/sys/fs/cgroup/step10-*'
@@ -78,6 +82,7 @@ check_limits_without_root() {
     check "without root: pids.max" "$(cat "$cgroup/pids.max")" 20
     check "without root: memory.max" "$(cat "$cgroup/memory.max")" 52428800
     check "without root: the fork bomb fills it, and no more" "$(cat "$cgroup/pids.peak")" 20
+    check "without root: look shows it" "$(looked)" "19 of 20 (peak 20)  limit met once"
     check "without root: fork says why" "$(grep -c 'Resource temporarily unavailable' "$work/errors")" 1
     finish
     check "without root: the cgroup is gone" "$(find /sys/fs/cgroup/user.slice -name 'step10-*')" ""

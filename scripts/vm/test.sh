@@ -64,9 +64,10 @@ link_for_the_machine() {
 
 # Prints the paths of the test programs, of the steps and of the tools, one a line.
 build() {
-    cross cargo build --locked --package guide --package workshop --message-format=json >"$work/build.json" ||
-        fail "the tools do not build: see above"
-    sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep -E '/(guide|workshop)$'
+    cross cargo build --locked --package guide --package look --package workshop --message-format=json \
+        >"$work/build.json" || fail "the tools do not build: see above"
+    sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" |
+        grep -E '/(guide|look|workshop)$'
     cross cargo run --locked --quiet ${native:+"$native"} --package guide -- --solution 10-memory-high ||
         fail "an exercise's solution does not build"
     cross cargo test --locked --no-run --message-format=json >"$work/build.json" || fail "the tests do not build: see above"

@@ -52,8 +52,8 @@ impl Fake {
             _ => "",
         };
         let text = format!(
-            "if [ \"$*\" = 'run --help' ]; then printf '%s\\n' 'Usage: step run [OPTIONS]' '{options}' '  -h, --help  Help'
-                exit; fi
+            "if [ \"$*\" = 'run --help' ]; then printf '%s\\n' 'Usage: step run [OPTIONS]' '{options}' \
+                '  -h, --help  Help'; exit; fi
             {does}"
         );
         script(&self.path(&format!("target/{program}")), &text);

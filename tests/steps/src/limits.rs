@@ -12,8 +12,9 @@ use crate::*;
 tests! { TESTS:
     limits, its_own_cgroup_is_the_root, the_cgroup_lists_the_containers_processes, tree,
     a_fork_bomb_stops_at_the_limit, too_much_memory_is_not_to_be_had, too_much_cpu_time_is_not_to_be_had,
-    a_limit_that_is_none_is_wrong_usage, without_cgroups_nothing_is_started, no_process_to_be_had_is_the_runners_failure,
-    cgroups_of_the_containers_own_go_with_it, what_cannot_be_removed_is_said,
+    a_limit_that_is_none_is_wrong_usage, without_cgroups_nothing_is_started,
+    no_process_to_be_had_is_the_runners_failure, cgroups_of_the_containers_own_go_with_it,
+    what_cannot_be_removed_is_said,
     the_cgroup_is_gone_after_ctrl_c_and_sigterm, what_a_killed_runner_leaves_is_harmless,
 }
 

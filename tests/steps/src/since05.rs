@@ -11,7 +11,8 @@ use crate::*;
 
 tests! { TESTS:
     the_root_is_the_rootfs, the_command_is_looked_up_inside, there_is_no_bash,
-    the_host_sees_the_process_and_its_root, rootfs_may_be_named_in_many_ways, a_rootfs_in_a_home_that_is_closed_to_others, a_rootfs_that_is_none_is_an_error,
+    the_host_sees_the_process_and_its_root, rootfs_may_be_named_in_many_ways,
+    a_rootfs_in_a_home_that_is_closed_to_others, a_rootfs_that_is_none_is_an_error,
     the_environment_is_clean, a_chroot_is_escaped_but_a_pivot_root_is_not,
 }
 
@@ -85,8 +86,8 @@ fn rootfs_may_be_named_in_many_ways(host: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A home is usually closed to others, and root of a user namespace is one of these: its power ends at files whose owner is
-/// not mapped. Started with sudo, that is the caller's home.
+/// A home is usually closed to others, and root of a user namespace is one of these: its power ends at files whose
+/// owner is not mapped. Started with sudo, that is the caller's home.
 fn a_rootfs_in_a_home_that_is_closed_to_others(host: &Lab) -> Result<()> {
     let script = "mkdir -m 700 'closed home'; mv step rootfs 'closed home'; touch 'closed home/rootfs/marker'";
     assert_eq!(host.run(script)?.status, 0);
@@ -147,8 +148,8 @@ fn the_environment_is_clean(host: &Lab) -> Result<()> {
 
 /// The escape that the classical texts warn of: a process whose working directory is outside of its
 /// root walks up. (busybox's nsenter opens the working directory before it changes the root, and enters it
-/// afterwards; util-linux's wants a namespace, but its unshare stays where it is at `--wd .`.) It works in steps 05 and 06;
-/// from 07 on there is nothing above `/`.
+/// afterwards; util-linux's wants a namespace, but its unshare stays where it is at `--wd .`.) It works in steps 05 and
+/// 06; from 07 on there is nothing above `/`.
 fn a_chroot_is_escaped_but_a_pivot_root_is_not(host: &Lab) -> Result<()> {
     fs::write(host.path("/workshop/secret"), "outside\n").unwrap();
     host.run("cp -a rootfs inner && mv inner rootfs/inner")?;

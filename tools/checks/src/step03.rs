@@ -14,7 +14,7 @@ pub const CHECKS: &[Check] = &[
             "`run` starts your program once more, through /proc/self/exe, as `child`. The child is in the new \
              namespace: it sets the hostname, and then starts the command.",
         ],
-        lines: ["/proc/self/exe", "sethostname(", "Child("],
+        lines: ["/proc/self/exe", "sethostname(", "Cli::Child"],
     },
     check! { 3, reexec, "finds itself again, whatever name it was started by",
         read: "proc(5): /proc/pid/exe",

@@ -34,7 +34,7 @@ pub const CHECKS: &[Check] = &[
             "When PID 1 ends, the kernel kills everything in its namespace.",
             "So PID 1 must not wait until it has no children left: only until the command has ended.",
         ],
-        lines: ["try_wait()"],
+        lines: ["wait(WaitOptions::NOHANG)"],
     },
     check! { 4, dies_with_runner, "dies with its runner, even if that is killed",
         read: "prctl(2): PR_SET_PDEATHSIG",
@@ -52,7 +52,7 @@ pub const CHECKS: &[Check] = &[
             "Both halves handle SIGTERM in the same way: pass it on to the process that they wait for, and go on \
              waiting.",
         ],
-        lines: ["Signals::new", "kill(pid, signal)"],
+        lines: ["SignalsInfo::new", "kill(pid, signal)"],
     },
     check! { 4, ctrl_c, "lets Ctrl-C reach the command, and says 130",
         read: "termios(3): ISIG, signal(7)",
@@ -62,7 +62,7 @@ pub const CHECKS: &[Check] = &[
             "Both halves have to survive it, so that they can pass the status on: a handler that does nothing is \
              enough there.",
         ],
-        lines: ["SIGINT | SIGQUIT"],
+        lines: ["if knows"],
     },
 ];
 

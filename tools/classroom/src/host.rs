@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::statvfs;
 use nix::unistd::mkfifo;
 use steps::repository;
 
@@ -28,6 +29,10 @@ use crate::Output;
 use crate::Result;
 use crate::Session;
 use crate::error::Attempt;
+use crate::fence::DISK;
+use crate::fence::FILES;
+use crate::fence::Fence;
+use crate::fence::PROCESSES;
 use crate::output;
 use crate::root::is_root;
 
@@ -56,13 +61,14 @@ pub struct Setup {
     program: PathBuf,
     name: String,
     rootfs: bool,
+    processes: u32,
 }
 
 impl Setup {
     /// A host with `program` on it, in `/workshop`, under its own file name.
     pub fn new(program: &Path) -> Setup {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Setup { program: program.to_path_buf(), name, rootfs: true }
+        Setup { program: program.to_path_buf(), name, rootfs: true, processes: PROCESSES }
     }
 
     /// The program has this name on the host.
@@ -77,6 +83,12 @@ impl Setup {
         self
     }
 
+    /// There may be this many processes on the host.
+    pub fn processes(mut self, processes: u32) -> Setup {
+        self.processes = processes;
+        self
+    }
+
     /// Makes the host.
     ///
     /// # Errors
@@ -85,21 +97,36 @@ impl Setup {
     pub fn start(self) -> Result<Host> {
         let rootfs = if self.rootfs { Some(rootfs()?) } else { None };
         let place = Place::new().attempt("make a folder for the classroom host")?;
-        fs::write(place.0.join("fstab"), fstab(&place.0)).attempt("write the fstab")?;
+        let fence = Fence::new(self.processes);
+        fs::write(place.0.join("fstab"), fstab(&place.0, &fence)).attempt("write the fstab")?;
         fs::write(place.0.join("init"), INIT).attempt("write the host's init")?;
         mkfifo(&place.0.join("fifo"), Mode::S_IRWXU).attempt("make a FIFO")?;
-        let mut unshare = Command::new("unshare");
+        let mut keeper = Command::new("setsid");
+        keeper
+            .args(["sh", "-c", KEEPER, "sh"])
+            .arg(&place.0)
+            .arg(fence.folders().len().to_string());
+        keeper.args(fence.folders()).args(fence.outside()).arg("unshare");
         if !is_root() {
-            unshare.args(["--user", "--map-root-user"]);
+            keeper.args(["--user", "--map-root-user", "--cgroup"]);
         }
-        unshare.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"]);
-        unshare.args(["--", "sh", "init"]).current_dir(&place.0);
-        environment(&mut unshare);
-        unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut owner = unshare.spawn().attempt("run unshare")?;
+        keeper.args([
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--",
+        ]);
+        keeper.args(fence.inside()).args(["sh", "init"]).current_dir(&place.0);
+        environment(&mut keeper);
+        keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut owner = keeper.spawn().attempt("run setsid")?;
         let life = owner.stdin.take();
         let (stdout, stderr) = (owner.stdout.take(), owner.stderr.take());
-        let mut host = Host { owner, pid: 0, name: self.name, life };
+        let mut host = Host { owner, pid: 0, name: self.name, life, fence };
         // Either it says a line, or it says why not, and ends.
         let mut lines = stdout
             .into_iter()
@@ -118,13 +145,43 @@ impl Setup {
         }
         let root = place.0.join("root");
         host.fill(&host.path(&root.to_string_lossy()), &self.program, rootfs.as_deref())?;
-        let go = host.life.as_mut().map(|stdin| stdin.write_all(b"go\n"));
+        let (size, files) = size(&host.path(&root.to_string_lossy()))?;
+        let go = format!("{size} {files}\n");
+        let go = host.life.as_mut().map(|stdin| stdin.write_all(go.as_bytes()));
         if !matches!(go, Some(Ok(()))) || lines.next().as_deref() != Some("ready") {
             return Err(Error::Failed(format!("cannot set up the classroom host: {}", why())));
         }
         Ok(host)
     }
 }
+
+/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its owner
+/// was killed early. It is in a session of its own, and outlives its owner.
+///
+/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third try.
+const KEEPER: &str = "\
+place=$1 count=$2 folders=
+shift 2
+while [ $count -gt 0 ]; do
+    folders=\"$folders $1\" count=$((count - 1))
+    shift
+done
+\"$@\"
+status=$?
+cd /
+are_there() {
+    for folder in $folders; do [ ! -d $folder ] || return 0; done
+    return 1
+}
+tries=0
+while are_there && [ $tries -lt 200 ]; do
+    [ $tries = 0 ] || sleep 0.05
+    find $folders -depth -type d -exec rmdir {} + 2>/dev/null
+    tries=$((tries + 1))
+done
+[ ! -d \"$place\" ] || rm -rf \"$place\"
+exit $status
+";
 
 /// What runs as PID 1 of the host: `sh init`, in a folder with the fstab and a place for the new root.
 ///
@@ -133,7 +190,8 @@ impl Setup {
 ///   They read a FIFO to which nobody writes.
 /// - /proc is still the machine's at first, and so tells the number that the machine knows us by.
 /// - The new /proc has to be mounted before the old root goes (in a user namespace: EPERM later).
-/// - `read`: our owner fills the new root meanwhile.
+/// - With its source named, mount(8) does not pass on the options that the mount has: their uid= is not mapped here.
+/// - `read`: our owner fills the new root meanwhile, and says what it may grow to.
 /// - The host is to have *shared* mounts, as systemd makes them, but only now: pivot_root refuses them.
 /// - No kernel has all of the interface types; the first that there is becomes eth0.
 /// - The first command on the host is 4711: everybody sees the same numbers.
@@ -146,10 +204,11 @@ for stand_in in 2 3 4 5 6 7 8 9; do read -r never <&4 & done
 mount --all --fstab fstab
 read -r pid rest </proc/self/stat
 echo \"$pid\"
-read -r go
+read -r size files
 cd root
 pivot_root . tmp
 umount -l /tmp
+mount -o remount,size=$size,nr_inodes=$files host /
 mount --make-rshared /
 hostname host
 ip -force -batch - >/dev/null 2>&1 << END || :
@@ -180,6 +239,7 @@ pub struct Host {
     pid: u32,
     name: String,
     life: Option<ChildStdin>,
+    fence: Fence,
 }
 
 impl Host {
@@ -235,6 +295,11 @@ impl Host {
         self.pid
     }
 
+    /// What keeps it from harming the machine.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
     /// The name of the program in /workshop.
     pub fn program(&self) -> &str {
         &self.name
@@ -268,12 +333,14 @@ impl Host {
     }
 
     fn enter<S: AsRef<OsStr>>(&self, by: &[&str], argv: impl IntoIterator<Item = S>) -> Command {
-        let mut nsenter = Command::new("nsenter");
-        nsenter.arg(format!("--target={}", self.pid));
+        let mut nsenter = self.fence.command();
+        nsenter.arg("nsenter").arg(format!("--target={}", self.pid));
         if !is_root() {
             nsenter.args(["--user", "--preserve-credentials"]);
         }
-        nsenter.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--"]);
+        nsenter.args([
+            "--cgroup", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--",
+        ]);
         nsenter.args(by).args(argv);
         environment(&mut nsenter);
         nsenter
@@ -339,7 +406,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // PID 1 reads the end of its input and ends. The kernel kills all the others, waits for
-        // them, and only then lets unshare's wait return.
+        // them, and only then lets unshare's wait return. The keeper removes the cgroups, and ends.
         self.life = None;
         _ = self.owner.wait();
     }
@@ -380,13 +447,29 @@ fn borrowed(links: bool) -> impl Iterator<Item = &'static str> {
     crate::normal::BORROWED.iter().copied().filter(is)
 }
 
-/// One call of mount(8) makes all of the new root's mounts.
-fn fstab(place: &Path) -> String {
-    let root = place.join("root").to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
+/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the host's own:
+/// it has a size.
+fn fstab(place: &Path, fence: &Fence) -> String {
+    let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
+    let root = escaped(&place.join("root"));
     let mut fstab =
         format!("host {root} tmpfs mode=755 0 0\nproc {root}/proc proc X-mount.mkdir 0 0\n");
     for dir in borrowed(false) {
         fstab += &format!("{dir} {root}{dir} none rbind,X-mount.mkdir 0 0\n");
     }
+    if Path::new("/dev/shm").is_dir() {
+        fstab += &format!("shm {root}/dev/shm tmpfs mode=1777,size=16m,nr_inodes=1000 0 0\n");
+    }
+    for folder in fence.folders() {
+        let tree = folder.parent().unwrap_or(folder);
+        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(folder), escaped(tree));
+    }
     fstab
+}
+
+/// What the host's files may grow to: bytes, and how many of them.
+fn size(root: &Path) -> Result<(u64, u64)> {
+    let now = statvfs(root).attempt("measure the classroom host's files")?;
+    let bytes = (now.blocks() - now.blocks_free()) * now.fragment_size();
+    Ok((bytes + DISK, now.files() - now.files_free() + FILES))
 }

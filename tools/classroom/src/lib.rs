@@ -16,6 +16,7 @@
 //! ```
 //!
 //! - [`host`]: the host itself, and the commands one starts on it;
+//! - [`fence`]: the wall around it, so that nothing on it harms the machine;
 //! - [`cgroup`]: cgroups that this host has for itself;
 //! - [`session`]: running commands: to their end, line by line, or on a terminal;
 //! - [`error`]: what can go wrong, and what may be missing here;
@@ -29,6 +30,7 @@ use std::process::Stdio;
 
 pub mod cgroup;
 pub mod error;
+pub mod fence;
 pub mod host;
 pub mod normal;
 pub mod root;

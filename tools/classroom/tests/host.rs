@@ -5,12 +5,15 @@ use std::path::Path;
 use std::process::Command;
 use std::process::ExitCode;
 
+use classroom::Cgroups;
 use classroom::Host;
 use classroom::Result;
 use classroom::Session;
 use classroom::Setup;
+use classroom::fence::Hits;
 use classroom::normal;
 use classroom::output;
+use classroom::root::is_root;
 use classroom::trial;
 
 const PROGRAM: &str = "/usr/bin/true";
@@ -30,6 +33,12 @@ fn main() -> ExitCode {
         ps_works_in_a_pid_namespace_that_sees_its_proc,
         orphans_are_reaped,
         it_dies_with_its_owner,
+        who_forks_without_end_is_stopped,
+        who_takes_memory_without_end_is_stopped,
+        who_writes_without_end_is_stopped,
+        who_makes_files_without_end_is_stopped,
+        a_signal_to_everybody_around_stays_on_the_host,
+        its_cgroups_are_the_root_of_their_trees,
     ])
 }
 
@@ -140,8 +149,14 @@ fn it_dies_with_its_owner() -> Result<()> {
     let pid = owner.wait_for("\n")?;
     let stat = format!("/proc/{}/stat", pid.trim());
     assert!(Path::new(&stat).exists());
+    let folders = owner.wait_for("\n")?;
+    let folders: Vec<&str> = folders.split_whitespace().collect();
+    assert_eq!(folders.is_empty(), !is_root());
+    assert!(folders.iter().all(|folder| Path::new(folder).is_dir()), "{folders:?}");
     owner.kill();
-    classroom::until("the host is gone", || !fs::exists(&stat).unwrap())
+    classroom::until("the host is gone", || !fs::exists(&stat).unwrap())?;
+    let gone = || !folders.iter().any(|folder| Path::new(folder).is_dir());
+    classroom::until("its cgroups are gone", gone)
 }
 
 /// The variable by which this program is told to be an owner and nothing else.
@@ -151,7 +166,85 @@ fn owner() -> ExitCode {
     let host = host().unwrap();
     let mut sleeper = host.shell().unwrap();
     sleeper.ask("sleep 1000 &").unwrap();
-    println!("{}", host.pid());
+    let folders: Vec<_> =
+        host.fence().folders().iter().map(|path| path.display().to_string()).collect();
+    println!("{}\n{}", host.pid(), folders.join(" "));
     std::thread::park();
     ExitCode::FAILURE
+}
+
+/// A host with a wall around it. Where there can be none, these tests cannot run: never without.
+fn fenced() -> Result<Host> {
+    let host =
+        Setup::new(Path::new(PROGRAM)).name("program").without_rootfs().processes(100).start()?;
+    match host.fence().missing() {
+        Some(why) => Err(why.clone()),
+        None => Ok(host),
+    }
+}
+
+fn who_forks_without_end_is_stopped() -> Result<()> {
+    let host = fenced()?;
+    let bomb = "i=0; while [ $i -lt 500 ]; do sleep 1000 <&- >&- 2>&- & i=$((i + 1)); done";
+    let done = host.run(bomb)?;
+    assert_ne!(done.status, 0, "{done:?}");
+    let count = host.processes().len();
+    assert!((50..=100).contains(&count), "{count} processes");
+    assert_eq!(host.fence().hits(), Hits { processes: is_root(), memory: false });
+    Ok(())
+}
+
+/// In a namespace of its own it is no better off.
+fn who_takes_memory_without_end_is_stopped() -> Result<()> {
+    let host = fenced()?;
+    // Without the end of a line, tail(1) keeps everything.
+    let done = host.run("unshare --mount sh -c 'head -c 1500M /dev/zero | tail >/dev/null'")?;
+    assert_ne!(done.status, 0, "{done:?}");
+    assert_eq!(host.fence().hits(), Hits { processes: false, memory: is_root() });
+    Ok(())
+}
+
+fn who_writes_without_end_is_stopped() -> Result<()> {
+    let host = fenced()?;
+    for place in ["/workshop", "/tmp", "/dev/shm"] {
+        let done = host.run(&format!("head -c 500M /dev/zero >{place}/file; rm {place}/file"))?;
+        assert!(done.stderr.contains("No space left on device"), "{place}: {done:?}");
+    }
+    Ok(())
+}
+
+fn who_makes_files_without_end_is_stopped() -> Result<()> {
+    let host = fenced()?;
+    let done = host.run("mkdir many; cd many; seq 30000 | xargs touch")?;
+    assert!(done.stderr.contains("No space left on device"), "{done:?}");
+    Ok(())
+}
+
+/// kill(0, …) reaches the caller's process group. The parent of what is started on the host is outside of its PID namespace,
+/// and so has the number 0: `kill(getppid(), …)` is the same.
+fn a_signal_to_everybody_around_stays_on_the_host() -> Result<()> {
+    let host = host()?;
+    for signal in ["TERM", "INT", "HUP", "KILL"] {
+        assert!(host.run(&format!("kill -{signal} 0"))?.status > 128, "{signal}");
+        assert_eq!(host.run("echo here")?.stdout, "here\n");
+    }
+    Ok(())
+}
+
+fn its_cgroups_are_the_root_of_their_trees() -> Result<()> {
+    let host = host()?;
+    let cgroups = Cgroups::on(&host)?;
+    let (table, place) = if cgroups.v2 { ("0::/host\n", "") } else { ("/\n", "/pids") };
+    let seen = host.run(if cgroups.v2 {
+        "cat /proc/self/cgroup"
+    } else {
+        "cut -d : -f 3 /proc/self/cgroup | sort -u"
+    })?;
+    assert_eq!(seen.stdout, table);
+    host.run(&format!("mkdir /sys/fs/cgroup{place}/mine"))?;
+    assert_eq!(cgroups.list(), ["mine"]);
+    assert_eq!(cgroups.read("pids.max", "pids/pids.max")?, "max");
+    cgroups.clean()?;
+    assert!(cgroups.list().is_empty());
+    Ok(())
 }

@@ -18,6 +18,8 @@ pub struct Normal {
     keys: Names,
     hardware: Names,
     local: Names,
+    /// How many of the host's mounts are the machine's.
+    borrowed: usize,
     /// Whether a fork bomb has said that it met its limit.
     flooded: bool,
     /// Whether one has run: how many numbers of processes it has used up is chance.
@@ -116,8 +118,9 @@ static FIXED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 });
 
 impl Normal {
-    /// `namespace` tells the number of a namespace of the host's first process: `uts` → 4026532300.
-    pub fn new(namespace: impl Fn(&str) -> Option<String>) -> Normal {
+    /// `namespace` tells the number of a namespace of the host's first process: `uts` → 4026532300. `borrowed` is how
+    /// many mounts the host has in the folders that it borrows from the machine.
+    pub fn new(namespace: impl Fn(&str) -> Option<String>, borrowed: usize) -> Normal {
         let mut normal = Normal {
             namespaces: Names::new(|count| (4026532281 + count as u64).to_string()),
             terminals: Names::new(|count| count.to_string()),
@@ -127,6 +130,7 @@ impl Normal {
             }),
             hardware: Names::new(|count| format!("02:42:ac:11:00:{:02x}", count + 2)),
             local: Names::new(|count| format!("fe80::42:acff:fe11:{:x}", count + 2)),
+            borrowed,
             flooded: false,
             chance: false,
             last: 0,
@@ -229,13 +233,21 @@ impl Normal {
         });
         // A classroom host's cgroups lie below one that the machine has made for it.
         let text = regex!(r"/classroom-\d+-\d+\b").replace_all(&text, "").into_owned();
-        let cgroup = regex!(r"\b(step10-\d+-)(\d{4,19})\b");
+        let cgroup = regex!(r"\b(step10-\d+-)(\d{1,19})\b");
         let text = cgroup.replace_all(&text, |found: &Captures| {
             // ps cuts long lines off.
             let known = self.cgroups.known.keys().find(|name| name.starts_with(&found[2])).cloned();
             let name = self.cgroups.get(&known.unwrap_or_else(|| found[2].to_string()));
             format!("{}{}", &found[1], &name[..found[2].len()])
         });
+        // look: how many mounts the host has, of which a usual one has about thirty; how much memory is in use.
+        let host = regex!(r"^( host +\S+ +\d+ +/ +)(\d+)( *)");
+        let text = host.replace(&text, |found: &Captures| {
+            let own = found[2].parse::<usize>().unwrap_or(0).saturating_sub(self.borrowed);
+            format!("{}{:<2$}", &found[1], USUAL + own, found[2].len() + found[3].len())
+        });
+        let memory = regex!(r"^( +memory +[█▒░]+) \d+ of (\d+) MB( \(peak \d+\))?$");
+        let text = memory.replace(&text, "$1 2 of $2 MB");
         let key = regex!(r"^0x[0-9a-f]{8}\b");
         let text = key.replace_all(&text, |found: &Captures| match &found[0] {
             "0x00000000" => found[0].to_string(),
@@ -251,6 +263,16 @@ impl Normal {
     }
 }
 
+/// So many mounts a usual machine has beside its root and its /proc.
+const USUAL: usize = 28;
+
+/// Whether a place is in one of the folders that the host borrows from the machine.
+pub fn is_borrowed(place: &str) -> bool {
+    classroom::normal::BORROWED.iter().any(|folder| {
+        place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 /// A line of `mount` or of /proc/mounts, with the options that do not depend on the machine; none if it is about a
 /// folder that the host borrows. Other lines stay.
 fn mount(line: &str, inside: bool) -> Option<String> {
@@ -262,10 +284,7 @@ fn mount(line: &str, inside: bool) -> Option<String> {
         return Some(line.to_string());
     };
     let (source, place, kind) = (&found[1], &found[2], &found[3]);
-    let borrowed = classroom::normal::BORROWED.iter().any(|folder| {
-        place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
-    if borrowed && !inside {
+    if is_borrowed(place) && !inside {
         return None;
     }
     let keep = ["ro", "rw", "nosuid", "nodev", "noexec", "relatime", "noatime"];

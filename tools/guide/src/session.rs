@@ -48,6 +48,7 @@ use steps::Steps;
 
 use crate::Text;
 use crate::normal::Normal;
+use crate::normal::is_borrowed;
 use crate::normal::plain;
 use crate::normal::without_flood;
 use crate::quote::fence;
@@ -342,6 +343,9 @@ impl Stage<'_> {
             programs.insert(name.clone(), self.steps.solved(step, solution)?);
         }
         programs.insert("my-container".to_string(), programs[&name].clone());
+        if typed.contains("target/debug/look") {
+            programs.insert("look".to_string(), self.steps.package("look")?);
+        }
         let setup = Setup::new(&programs[&name]);
         let setup = if step.number() < 5 { setup.without_rootfs() } else { setup };
         let host = match setup.start() {
@@ -516,7 +520,7 @@ fn play(
     words: &Words,
     patience: Duration,
 ) -> anyhow::Result<Vec<String>> {
-    let mut normal = Normal::new(|kind| namespace(host, kind));
+    let mut normal = Normal::new(|kind| namespace(host, kind), borrowed(host)?);
     let mut terminals: Terminals = [None, None, None];
     let mut written: Vec<String> = Vec::new();
     let Line::Typed { prompt: first, .. } = &lines[0] else {
@@ -641,6 +645,13 @@ fn strip_echo<'a>(text: &'a str, typed: &str) -> &'a str {
     let text = &text[end..];
     text.strip_prefix('\n')
         .unwrap_or(text.trim_start_matches(' ').strip_prefix('\n').unwrap_or(text))
+}
+
+/// How many mounts the host has borrowed from the machine.
+fn borrowed(host: &Host) -> anyhow::Result<usize> {
+    let mounts = host.read("/proc/1/mountinfo")?;
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    Ok(places.filter(|place| is_borrowed(place)).count())
 }
 
 /// The number of a namespace that the host's first process is in.

@@ -10,6 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use classroom::error::Attempt;
+use classroom::fence::PROCESSES;
 use classroom::root::{Variables, is_root, variables};
 use classroom::{Cgroups, Error, Host, Output, Session, Setup, output};
 use nix::sys::signal::{Signal, kill};
@@ -135,10 +136,18 @@ impl Lab {
     /// # Errors
     /// [`Failure::Missing`] if this machine does not let this user make one.
     pub fn new(runner: &Runner) -> Result<Lab> {
+        Lab::with_room_for(PROCESSES, runner)
+    }
+
+    /// The same with room for this many processes.
+    ///
+    /// # Errors
+    /// As [`new`](Lab::new).
+    pub fn with_room_for(processes: u32, runner: &Runner) -> Result<Lab> {
         if runner.needs_root() && !is_root() {
             return Err(Failure::Missing(Error::NeedsRoot(format!("{} needs root", runner.name))));
         }
-        let host = Setup::new(&runner.program).name(&runner.name).start()?;
+        let host = Setup::new(&runner.program).name(&runner.name).processes(processes).start()?;
         let cgroups = if runner.needs_root() { Some(Cgroups::on(&host)?) } else { None };
         if runner.kind == Kind::Oci {
             // crun refuses the hybrid layout, which is an empty tree of version 2 in one of version 1.

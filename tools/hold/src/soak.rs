@@ -29,7 +29,8 @@ pub fn run(times: u64) -> ExitCode {
 /// # Errors
 /// [`Failure::NotHeld`] with the first difference.
 pub fn soak(times: u64, mut say: impl FnMut(String)) -> Outcome {
-    let lab = Lab::new(&Runner::find("10")?)?;
+    // 200 containers at a time.
+    let lab = Lab::with_room_for(2000, &Runner::find("10")?)?;
     let helper = lab.helper()?;
     let limits =
         Options { pids: Some(20), memory: Some(50 << 20), cpus: Some(0.5), ..Options::default() };

@@ -47,7 +47,18 @@ impl Steps {
     pub fn programs(&self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<Vec<PathBuf>> {
         let names: anyhow::Result<Vec<&str>> =
             steps.into_iter().map(|step| self.name(step)).collect();
-        let names = names?;
+        self.packages(&names?)
+    }
+
+    /// The program of another package of the workspace, `look`, built with cargo where that has not been done.
+    ///
+    /// # Errors
+    /// If it does not compile.
+    pub fn package(&self, name: &str) -> anyhow::Result<PathBuf> {
+        Ok(self.packages(&[name])?.remove(0))
+    }
+
+    fn packages(&self, names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
         if let Some(folder) = &self.built {
             return Ok(names.iter().map(|name| folder.join(name)).collect());
         }

@@ -1,8 +1,8 @@
 //! `cargo workshop doctor`: can this machine do the workshop? And what is left of earlier runs?
 //!
-//! What a step is worth here shows when it is started ([`trial`]): in this place, as this user, with sudo if `cargo run`
-//! would use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root filesystem,
-//! PATH), below a folder that stands for `/`: so it can be shown any machine there is.
+//! What a step is worth here shows when it is started ([`trial`]): in this place, as this user, with sudo if `cargo
+//! run` would use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root
+//! filesystem, PATH), below a folder that stands for `/`: so it can be shown any machine there is.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -4,8 +4,8 @@ mod catch_up;
 mod check;
 mod diff;
 mod doctor;
-mod guide;
 mod owner;
+mod package;
 mod repo;
 mod say;
 mod status;
@@ -64,6 +64,12 @@ enum Task {
         #[arg(long)]
         fix: bool,
     },
+    /// Draw the containers that run right now, and what each process shares with the host (`look --help`: how)
+    #[command(disable_help_flag = true)]
+    Look {
+        #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// For those who write the guide: renew and check what workshop.md quotes
     #[command(disable_help_flag = true)]
     Guide {
@@ -93,7 +99,8 @@ fn main() -> ExitCode {
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
         Some(Task::Doctor { fix }) => doctor::doctor(&repo, fix),
-        Some(Task::Guide { args }) => guide::run(&repo, &args),
+        Some(Task::Guide { args }) => package::run(&repo, "guide", &args),
+        Some(Task::Look { args }) => package::run(&repo, "look", &args),
     });
     done.unwrap_or_else(|err| {
         say::error(&format!("{err:#}"));

@@ -17,6 +17,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("diff 5", "what step 05 adds to step 04 (diff 5 3: to step 03; --all: Cargo.toml too)"),
     ("compare 5", "where your program differs from step 05"),
     ("catch-up 5", "put step 05 into my-container; yours is saved first"),
+    ("look", "who is where: the containers that run right now, drawn live (--once: once)"),
     ("doctor", "can this machine do the workshop? (--fix: remove what earlier runs have left)"),
 ];
 

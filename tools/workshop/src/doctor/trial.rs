@@ -108,8 +108,8 @@ enum Refused {
     Broken(String),
 }
 
-/// Whether steps can be started as root: by trying it, as a program that is there may not work. At a terminal sudo may ask
-/// for the password.
+/// Whether steps can be started as root: by trying it, as a program that is there may not work. At a terminal sudo may
+/// ask for the password.
 fn may_be_root() -> Result<(), Refused> {
     if geteuid().is_root() {
         return Ok(());
