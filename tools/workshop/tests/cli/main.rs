@@ -3,6 +3,7 @@
 
 mod check;
 mod input;
+mod owner;
 mod repo;
 
 use std::process::ExitCode;
@@ -10,5 +11,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut trials = check::trials();
     trials.extend(input::trials());
+    trials.extend(owner::trials());
     classroom::trial::run(trials)
 }
