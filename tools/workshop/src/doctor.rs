@@ -17,6 +17,7 @@ use nix::unistd::AccessFlags;
 use nix::unistd::access;
 use nix::unistd::geteuid;
 
+use crate::owner;
 use crate::repo::Repo;
 use crate::repo::STEPS;
 use crate::repo::Step;
@@ -76,7 +77,7 @@ const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     cgroups,
     propagation,
     masked_proc,
-    target,
+    of_root,
     programs,
     root_filesystem,
 ];
@@ -611,17 +612,37 @@ fn programs(machine: &Machine) -> Vec<Problem> {
     vec![problem([], format!("Programs are missing: {}.", missing.join("; ")), cure)]
 }
 
-fn target(machine: &Machine) -> Vec<Problem> {
-    let Ok(data) = fs::metadata(machine.file(&machine.target)) else { return Vec::new() };
-    if machine.uid == 0 || data.uid() == machine.uid {
-        return Vec::new();
+/// What is root's in the learner's tree: cargo was run with sudo, or git was.
+fn of_root(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (folder, steps, what) in [
+        (machine.target.clone(), 1..=STEPS, "cargo cannot build"),
+        (machine.repository.join("my-container"), 1..=0, "cargo workshop catch-up cannot write"),
+        (machine.repository.join(".git"), 1..=0, "git cannot write"),
+    ] {
+        let theirs = somebody_elses(machine.uid, &machine.file(&folder), 3);
+        if let Some(theirs) = theirs.filter(|_| machine.uid != 0) {
+            problems.push(problem(
+                steps,
+                format!(
+                    "In {} is what belongs to somebody else (was something run with sudo?): {what}.",
+                    folder.display()
+                ),
+                owner::cure(&folder, theirs),
+            ));
+        }
     }
-    let what = "The folder target/ belongs to somebody else (cargo was run with sudo?): cargo cannot build.";
-    vec![problem(
-        1..=STEPS,
-        what,
-        format!("sudo chown -R $(id -u):$(id -g) {}", machine.target.display()),
-    )]
+    problems
+}
+
+/// Whose a folder is, or something in it so many folders deep, if not this user's.
+fn somebody_elses(uid: u32, path: &Path, depth: u32) -> Option<u32> {
+    let data = path.symlink_metadata().ok()?;
+    if data.uid() != uid {
+        return Some(data.uid());
+    }
+    let inside = fs::read_dir(path).ok().filter(|_| data.is_dir() && depth > 0)?;
+    inside.flatten().find_map(|entry| somebody_elses(uid, &entry.path(), depth - 1))
 }
 
 mod leftovers;

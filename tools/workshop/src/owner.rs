@@ -53,21 +53,22 @@ pub fn step_down(repo: &Repo) -> anyhow::Result<()> {
 /// Why something could not be written, and what to do if it, or the folder that it is in, is somebody else's.
 pub fn why(path: &Path, err: &io::Error) -> String {
     let denied = err.kind() == ErrorKind::PermissionDenied;
-    let mut there = path.ancestors().filter(|path| path.symlink_metadata().is_ok());
-    let somebody_elses = there
-        .by_ref()
-        .take(2)
-        .find(|path| path.symlink_metadata().is_ok_and(|data| data.uid() != geteuid().as_raw()));
-    match somebody_elses.filter(|_| denied) {
-        Some(theirs) => format!("{err}, as {} is not yours: {}", theirs.display(), cure(theirs)),
+    let there = path.ancestors().filter_map(|path| Some((path, path.symlink_metadata().ok()?)));
+    let mut owners = there.map(|(path, data)| (path, data.uid())).take(2);
+    match owners.find(|(_, owner)| denied && *owner != geteuid().as_raw()) {
+        Some((theirs, owner)) => {
+            format!("{err}, as {} is not yours: {}", theirs.display(), cure(theirs, owner))
+        }
         None => err.to_string(),
     }
 }
 
-/// The command that makes what is root's there the caller's again, and nothing else.
-pub fn cure(path: &Path) -> String {
+/// The command that makes what is this owner's there the caller's again, and nothing else.
+pub fn cure(path: &Path, owner: u32) -> String {
+    let name =
+        User::from_uid(owner.into()).ok().flatten().map_or(owner.to_string(), |user| user.name);
     format!(
-        "sudo chown -R --from=root \"$(id -u):$(id -g)\" {}",
+        "sudo chown -R --from={name} \"$(id -u):$(id -g)\" {}",
         quoted(&path.display().to_string())
     )
 }

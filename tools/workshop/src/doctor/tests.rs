@@ -334,13 +334,30 @@ fn missing_programs_are_worth_a_word() {
 }
 
 #[test]
-fn a_target_folder_of_root() {
-    let fake = Fake::new();
-    fs::create_dir(fake.path("/repo/target")).unwrap();
-    let owner = fs::metadata(fake.path("/repo/target")).unwrap().uid();
-    assert_eq!(fake.verdicts(), "..........");
-    let fake = Fake { machine: Machine { uid: owner + 1, ..fake.machine }, dir: fake.dir };
-    fake.only("target/ belongs to somebody else", "sudo chown -R", "xxxxxxxxxx");
+fn files_of_root_s_in_the_learner_s_tree() {
+    for (file, what, steps) in [
+        ("target/debug/build/x", "cargo cannot build", "xxxxxxxxxx"),
+        ("my-container/saved/1-before-step-05", "catch-up cannot write", ".........."),
+        (".git/index", "git cannot write", ".........."),
+    ] {
+        let fake = Fake::new();
+        fake.write(&format!("/repo/{file}"), "");
+        let mine = fs::metadata(fake.path("/repo")).unwrap().uid();
+        assert_eq!(fake.verdicts(), "..........");
+        let fake = Fake { machine: Machine { uid: mine + 1, ..fake.machine }, dir: fake.dir };
+        let folder = file.split('/').next().unwrap();
+        let cure = format!("\"$(id -u):$(id -g)\" /repo/{folder}");
+        let problems = of_root(&fake.machine);
+        assert!(
+            problems[0].what.contains(what) && problems[0].cure.contains(&cure),
+            "{problems:?}"
+        );
+        let verdicts = (1..=STEPS).map(|step| match verdict(&problems, step) {
+            Verdict::Ready => '.',
+            _ => 'x',
+        });
+        assert_eq!(verdicts.collect::<String>(), steps, "{file}");
+    }
 }
 
 #[test]

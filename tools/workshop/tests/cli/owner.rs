@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         with_sudo_nothing_becomes_root_s,
         in_root_s_own_folder_sudo_changes_nothing,
         what_is_root_s_already_is_named_with_the_cure,
+        doctor_finds_one_file_of_root_s,
         hints_that_cannot_be_counted_all_come,
     ]
 }
@@ -102,6 +103,19 @@ fn what_is_root_s_already_is_named_with_the_cure() -> Result<()> {
     let cure = cure.replace("$(id -u):$(id -g)", "65534:65534");
     assert!(Command::new("sh").args(["-c", &cure]).status().unwrap().success());
     assert_eq!(by_somebody(&repo, &["catch-up", "5"]).status, Some(0));
+    Ok(())
+}
+
+fn doctor_finds_one_file_of_root_s() -> Result<()> {
+    let repo = somebody_s()?;
+    repo.script("cargo", "exit 101");
+    let words = "belongs to somebody else";
+    assert!(!by_somebody(&repo, &["doctor"]).stdout.contains(words));
+    repo.write("target/debug/deps/x", "");
+    chown(repo.path("target/debug/deps"), Some(NOBODY.0), None).unwrap();
+    let said = by_somebody(&repo, &["doctor"]);
+    assert!(said.stdout.contains(words), "{said:?}");
+    assert!(said.stdout.contains("sudo chown -R --from=root"), "{said:?}");
     Ok(())
 }
 
