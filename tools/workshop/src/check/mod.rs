@@ -52,6 +52,13 @@ pub struct Args {
     built: bool,
 }
 
+impl Args {
+    /// Whether this is the part of a check for which it has become root.
+    pub fn is_for_root(&self) -> bool {
+        self.built
+    }
+}
+
 /// Checks once, or for ever.
 pub fn check(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
     if !args.watch {
