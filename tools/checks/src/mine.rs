@@ -44,6 +44,9 @@ fn look(step: Step, program: &Path) -> Result<()> {
 
 fn report(check: &'static Check, failure: &Failure, at: Step) -> String {
     let parts = failure.parts(failure.about(check, at), at);
-    let parts: String = parts.iter().map(|(word, text)| format!("{word:>10}  {text}\n")).collect();
+    let indented =
+        |text: &str| text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n            ");
+    let parts: String =
+        parts.iter().map(|(word, text)| format!("{word:>10}  {}\n", indented(text))).collect();
     format!("step {at}: it {} (since step {}):\n{parts}", check.title, check.from)
 }

@@ -158,7 +158,7 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
          (v2: in /sys/fs/cgroup, v1: in /sys/fs/cgroup/{controller}), and write its own number to cgroup.procs there \
          (v1: tasks), before it starts the command"
     );
-    Err(held.wrong(EXPECTED, &format!("it is in the host's: {}", command.path), cause))
+    Err(held.wrong(EXPECTED, "it is in the host's", cause))
 }
 
 /// Holds a container with these options; it has to be in a cgroup of its own, apart from the runner's.

@@ -42,8 +42,12 @@ impl Standing {
     pub fn of(repo: &Repo, args: &Args, outcome: &Outcome) -> Standing {
         let mine =
             repo.my_main().and_then(|file| Ok(fs::read_to_string(file)?)).unwrap_or_default();
-        let best = number(repo, "best").max(number(repo, "progress"));
         let begun = begun(repo, &mine);
+        let mut best = number(repo, "best").max(number(repo, "progress"));
+        if begun.map_or(0, Step::number) < number(repo, "begun") {
+            // The program was taken back to an earlier step: what was reached then is another one.
+            best = best.min(begun.map_or(0, |step| step.number() - 1));
+        }
         let failed = outcome.stopped.as_ref().map_or(Step::new(STEPS), |(check, _)| check.from);
         let at = args.step.unwrap_or_else(|| {
             let after = |reached: u8| Step::new((reached + 1).min(STEPS));
@@ -55,7 +59,7 @@ impl Standing {
         let done = reached.filter(|_| args.step.is_none() && at == failed && !is_begun);
         let broken = failed < at && failed.number() <= best;
         let differs = if begun == Some(at) { differs(repo, at) } else { Vec::new() };
-        remember(repo, outcome, best);
+        remember(repo, outcome, best, begun);
         Standing { at, done, broken, differs }
     }
 }
@@ -106,7 +110,19 @@ fn differs(repo: &Repo, step: Step) -> Vec<String> {
     };
     let lines: Vec<String> =
         hunks.unwrap_or_default().iter().flatten().filter(says).cloned().collect();
+    // Comments at the end of a line need not be typed.
+    let is_in = |sign: char, wanted: &str| {
+        lines.iter().any(|line| line.starts_with(sign) && code(line) == wanted)
+    };
+    let differs =
+        |line: &&String| !is_in(if line.starts_with('-') { '+' } else { '-' }, code(line));
+    let lines: Vec<String> = lines.iter().filter(differs).cloned().collect();
     if lines.len() <= FEW { lines } else { Vec::new() }
+}
+
+/// A line of a hunk without its sign, and without a comment at its end.
+fn code(line: &str) -> &str {
+    line[1..].split(" // ").next().unwrap_or_default().trim()
 }
 
 /// How far the learner was, in a file of the state.
@@ -116,7 +132,7 @@ fn number(repo: &Repo, file: &str) -> u8 {
 }
 
 /// Remembers how far the learner is, for plain `cargo workshop`, and how far it was at best.
-fn remember(repo: &Repo, outcome: &Outcome, best: u8) {
+fn remember(repo: &Repo, outcome: &Outcome, best: u8, begun: Option<Step>) {
     let Ok(state) = repo.state() else { return };
     let mut reached = outcome.reached;
     if outcome.stopped.is_none() {
@@ -125,6 +141,7 @@ fn remember(repo: &Repo, outcome: &Outcome, best: u8) {
     }
     write_state(&state.join("progress"), &format!("{reached}\n"));
     write_state(&state.join("best"), &format!("{}\n", best.max(reached)));
+    write_state(&state.join("begun"), &format!("{}\n", begun.map_or(0, Step::number)));
 }
 
 /// Begins anew at a step: what was reached before was another program.
