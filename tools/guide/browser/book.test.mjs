@@ -117,7 +117,7 @@ test("every block's text is that of workshop.md, with and without JavaScript", a
                     .filter((one) => !one.closest("details.whole") && !one.matches(".session pre"))
                     .map((one) => one.matches("pre") ? one.textContent
                         : [...one.querySelectorAll("pre")].map((row) => row.textContent).join(""))));
-        }, pages.filter((name) => !["figures.html", "teaching.html"].includes(name)));
+        }, pages.filter((name) => name !== "figures.html"));
         assert.deepEqual(shown, wanted);
     }
 });
@@ -381,6 +381,12 @@ test("p is for the projector: larger, full contrast, no side list, and it stays"
             assert.equal(await size(), before);
         });
     }
+});
+
+test("a search does not find the teacher's notes", () => {
+    const index = readFileSync(join(book, readdirSync(book).find((name) => name.startsWith("searchindex"))), "utf8");
+    assert.ok(index.includes("Everything after COMMAND"));
+    assert.doesNotMatch(index, /Type live/);
 });
 
 test("letters that are typed into the search are letters, and it finds", () => on({}, "index.html", async (page) => {
