@@ -70,6 +70,7 @@ runnable = false
 
 [output.html.search]
 limit-results = 20
+use-boolean-and = true
 boost-title = 3
 "#;
 
