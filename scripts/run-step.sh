@@ -8,7 +8,8 @@
 # Everything else, tests and `--help` included, is started as it is.
 #
 # my-container may be at any step. Whether it needs root shows when it is tried without: `run true`, unseen, as the
-# ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules.
+# ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules. And as it may be half-finished, and start itself for ever,
+# an ordinary user's has a limit on processes. The kernel does not apply it to root: what sudo starts has none.
 #
 # Prints nothing else on stderr, and nothing on stdout. Exit status: that of the program; 125 if it was not started.
 set -eu
@@ -47,11 +48,18 @@ starts_a_command() {
     return 1
 }
 
-# Is my-container refused something as an ordinary user? (With a limit: what is not finished yet may start itself for
-# ever.)
-is_refused() {
+# Sets `limit`: so many processes more than this user has, unless he may not have as many.
+limit_for() {
     others=$(ps -L -U "$(id -ru)" -o lwp= | wc -l)
-    timeout 10 prlimit --nproc=$((others + 100)) -- "$program" run true </dev/null 2>&1 |
+    limit=$((others + $1))
+    hard=$(prlimit --nproc --output HARD --noheadings | tr -d ' ')
+    case $hard in *[!0-9]* | '') ;; *) if [ "$hard" -lt "$limit" ]; then limit=$hard; fi ;; esac
+}
+
+# Is my-container refused something as an ordinary user?
+is_refused() {
+    limit_for 100
+    timeout 10 prlimit --nproc="$limit" -- "$program" run true </dev/null 2>&1 |
         grep -Eqi 'EPERM|EACCES|not permitted|permission denied'
 }
 
@@ -118,7 +126,12 @@ main() {
     if [ -z "$own_rootfs" ] && takes_a_value --rootfs && [ ! -e "$ROOTFS" ] && [ ! -L "$ROOTFS" ]; then
         "$repository/rootfs-fetch.sh" || die "$name has no root filesystem to run in"
     fi
-    if [ "$(id -u)" != 0 ] && needs_root; then as_root "$program" "$@"; fi
+    if [ "$(id -u)" = 0 ]; then exec "$program" "$@"; fi
+    if needs_root; then as_root "$program" "$@"; fi
+    if [ "$name" = my-container ]; then
+        limit_for 400
+        exec prlimit --nproc="$limit" -- "$program" "$@"
+    fi
     exec "$program" "$@"
 }
 

@@ -32,7 +32,9 @@ fn look(step: Step, program: &Path) -> Result<()> {
     for check in holding_at(step) {
         match bench.run_unless_outgrown(check) {
             None | Some(Verdict::Passed) => {}
-            Some(Verdict::Failed(failure)) => return Err(Error::Failed(report(check, &failure))),
+            Some(Verdict::Failed(failure)) => {
+                return Err(Error::Failed(report(check, &failure, step)));
+            }
             Some(Verdict::NeedsRoot(failure)) => return Err(Error::NeedsRoot(failure.got)),
             Some(Verdict::Impossible(why)) => return Err(Error::Missing(why)),
         }
@@ -40,8 +42,8 @@ fn look(step: Step, program: &Path) -> Result<()> {
     Ok(())
 }
 
-fn report(check: &Check, failure: &Failure) -> String {
-    let parts = failure.parts(check);
+fn report(check: &'static Check, failure: &Failure, at: Step) -> String {
+    let parts = failure.parts(failure.about(check, at), at);
     let parts: String = parts.iter().map(|(word, text)| format!("{word:>10}  {text}\n")).collect();
-    format!("step {}, {}:\n{parts}", check.from, check.title)
+    format!("step {at}: it {} (since step {}):\n{parts}", check.title, check.from)
 }

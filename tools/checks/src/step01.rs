@@ -95,7 +95,17 @@ fn runs(lab: &Lab) -> Result<()> {
         let silent = done.stdout.is_empty()
             && done.status == Some(0)
             && !done.stderr.contains("nothing is here yet");
-        let cause: Cause = if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
+        let cause: Cause = if done.stdout == "echo hello\n" {
+            "the command gets its own name as the first argument: what Command::new has got is not for Command::args \
+             as well (`&args.command[1..]`)"
+                .into()
+        } else if done.stdout == "hello\nhello\n" {
+            Cause::about(
+                "named",
+                "the command is started more than once. There is one place for it: in `run`, as long as there is no \
+                 `child`, and from step 03 on in `child` alone; `run` starts only `child`, and waits for it",
+            )
+        } else if done.stdout.contains("hello\n") && done.stdout != "hello\n" {
             "your program writes to stdout itself: that belongs to the command alone. Use eprintln! (stderr) for your \
              own messages"
                 .into()
@@ -108,7 +118,7 @@ fn runs(lab: &Lab) -> Result<()> {
              it"
             .into()
         } else {
-            lab.why_not_run(&done)
+            done.why_not_run()
         };
         return Err(done.wrong("\"hello\", exit status 0", done.summary(), cause));
     }
@@ -117,7 +127,7 @@ fn runs(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     let lost = "stderr of the command is lost: do not redirect it; spawn() inherits it";
-    let cause = lab.why(&done).unwrap_or_else(|| lost.into());
+    let cause = done.why().unwrap_or_else(|| lost.into());
     Err(done.wrong("on stderr, cat's complaint about /no-such-file", done.summary(), cause))
 }
 
@@ -138,7 +148,7 @@ fn arguments(lab: &Lab) -> Result<()> {
         } else if lab.run(&["echo", "a  b"])?.stdout == "a b\n" {
             JOINED.into()
         } else {
-            lab.why_not_run(&done)
+            done.why_not_run()
         }
     } else if text.contains("|a|b|") {
         JOINED.into()
@@ -171,24 +181,27 @@ fn stdin(lab: &Lab) -> Result<()> {
          spawn() inherits it"
             .into()
     } else {
-        lab.why_not_run(&done)
+        done.why_not_run()
     };
     Err(done.wrong("what comes from stdin, here \"hello\", comes out again", done.summary(), cause))
 }
 
 fn waits(lab: &Lab) -> Result<()> {
-    let done = lab.start(&["sleep", "0.3"])?.exit()?;
-    if lab.runs(&["sleep", "0.3"]) {
+    let held = lab.hold(&[], "")?;
+    // It waits, or it is about to end.
+    lab.wait_until(|| lab.is_waiting(held.runner) || !lab.lives(held.runner));
+    if !lab.lives(held.runner) {
         let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for \
-                     example with Child::wait(), before you return from main";
-        return Err(done.wrong(
+                     example with Child::wait(), before you return from main (and from `run`, which waits for `child`)";
+        return Err(held.wrong(
             "your program ends after the command",
             "it ended, and the command still runs",
             cause,
         ));
     }
+    let done = held.release()?;
     if done.status != Some(0) || done.stderr.contains("nothing is here yet") {
-        return Err(done.wrong("exit status 0", done.summary(), lab.why_not_run(&done)));
+        return Err(done.wrong("exit status 0", done.summary(), done.why_not_run()));
     }
     Ok(())
 }
@@ -205,11 +218,14 @@ fn status(lab: &Lab) -> Result<()> {
                  number that ExitStatus::code() gives, also through both halves once there are two"
                     .into()
             }
-            _ if lab.why(&done).is_some() => lab.why_not_run(&done),
-            Some(1 | 125) => "a command that fails is no error of yours: do not make an Err of it, but return its \
-                number (ExitStatus::code())"
-                .into(),
-            _ => "the number that wait(2) returns is not passed on as it is: ExitStatus::code(), then ExitCode::from"
+            _ if done.why().is_some() => done.why_not_run(),
+            Some(1 | 125) if !excerpt(&done.stderr).is_empty() => {
+                "a command that fails is no error of yours: do not make an Err of it, but return its number \
+                 (ExitStatus::code())"
+                    .into()
+            }
+            _ => "the number that wait(2) returns is not passed on as it is (ExitStatus::success() only says whether \
+                  it is 0): ExitStatus::code(), then ExitCode::from"
                 .into(),
         };
         return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));
@@ -219,9 +235,12 @@ fn status(lab: &Lab) -> Result<()> {
 
 fn signal(lab: &Lab) -> Result<()> {
     let held = lab.hold(&[], "")?;
+    let held_itself = held.command == held.runner;
+    held.running.signalled.set(true);
     lab.host.run(&format!("kill -9 {}", held.command))?;
     let done = held.running.end()?;
-    if done.status == Some(137) {
+    // A program that has become the command, by exec(), leaves it to the shell to say 137.
+    if done.status == Some(137) || done.signal == Some(9) && held_itself {
         return Ok(());
     }
     let cause = "a command that a signal has ended has no exit status: ExitStatus::code() is None then. Shells say \
@@ -240,7 +259,8 @@ fn not_found(lab: &Lab) -> Result<()> {
     ] {
         let done = lab.run(&[command])?;
         let right = done.status == Some(wanted);
-        if right && done.stderr.contains(command) && !done.stderr.contains("panicked") {
+        let said = excerpt(&done.stderr);
+        if right && said.contains(command) && !said.contains("panicked") {
             continue;
         }
         let cause = if right {
@@ -276,7 +296,7 @@ fn usage(lab: &Lab) -> Result<()> {
 fn terminal(lab: &Lab) -> Result<()> {
     let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is";
     let line = format!("{} run sh -c '{inner}'", lab.program());
-    let shown = format!("{} run sh -c '{inner}'   (on a terminal)", lab.host.program());
+    let shown = format!("{}   # on a terminal", lab.typed(&["run", "sh", "-c", inner]));
     let done = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?.end()?;
     if done.stdout.contains("it is") {
         return Ok(());
@@ -285,7 +305,7 @@ fn terminal(lab: &Lab) -> Result<()> {
         "one of stdin, stdout and stderr is not the terminal any more: do not put pipes in between"
             .into()
     } else {
-        lab.why_not_run(&done)
+        done.why_not_run()
     };
     let expected = "stdin, stdout and stderr of the command are the terminal";
     Err(done.wrong(expected, shortened(done.stdout.trim()), cause))

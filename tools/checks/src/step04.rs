@@ -1,10 +1,14 @@
 //! Step 04: PID 1 is special.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 
+use crate::Cause;
 use crate::Check;
 use crate::Result;
 use crate::Stop;
+use crate::lab;
 use crate::lab::Done;
 use crate::lab::Held;
 use crate::lab::Lab;
@@ -20,13 +24,22 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["CLONE_NEWPID"],
     },
+    check! { 4, signals, "starts the command with no signal blocked or ignored",
+        read: "signal(7): \"Signal mask and pending signals\", execve(2)",
+        hints: [
+            "Which of your program's signal settings does a command inherit? /proc/PID/status shows them: SigBlk, \
+             SigIgn.",
+            "Unblock what you have blocked before Command::spawn: SigSet::empty().thread_set_mask().",
+        ],
+        lines: ["thread_set_mask()"],
+    },
     check! { 4, orphans, "reaps orphans, and does not take their status for the command's",
         read: "pid_namespaces(7), waitpid(2)",
         hints: [
             "A process whose parent has died gets PID 1 as its new parent. When it ends, somebody has to wait for it.",
             "PID 1 waits for *any* child (waitpid(-1)), again and again, until it was the command that ended.",
         ],
-        lines: ["orphan"],
+        lines: ["wait(WaitOptions::NOHANG)"],
     },
     check! { 4, background, "ends with the command, and takes what runs in the background along",
         read: "pid_namespaces(7)",
@@ -43,7 +56,7 @@ pub const CHECKS: &[Check] = &[
             "`child` calls prctl(PR_SET_PDEATHSIG, SIGKILL): \"kill me when my parent dies\". It is PID 1, and takes \
              all others along.",
         ],
-        lines: ["set_pdeathsig"],
+        lines: ["set_pdeathsig", "PPid:"],
     },
     check! { 4, sigterm, "ends the container on SIGTERM to the runner, with status 143",
         read: "signal(7), pid_namespaces(7), kill(2)",
@@ -66,9 +79,22 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-const COMMAND_IS_INIT: &str = "PID 1 is the command itself, not `child`: unshare(CLONE_NEWPID) was called in `child`, \
-    and it only concerns processes that the caller starts afterwards. Call it in `run`: then `child` is PID 1 and can \
-    do an init's duties";
+/// Why PID 1 is the command itself.
+fn command_is_init(held: &Held) -> String {
+    let lab = held.running.lab;
+    let children = lab.namespace(held.runner, "pid_for_children");
+    if children == lab.namespace(held.command, "pid") {
+        return "PID 1 is the command itself: your `child` has become the command, by execve(2) (exec(), Docker's way), \
+                and is not there any more to do an init's duties (reap orphans, pass signals on). Start the command as \
+                a child of its own (Command::spawn), and wait for it"
+            .into();
+    }
+    "PID 1 is the command itself, not `child`: unshare(CLONE_NEWPID) was called in `child`, and it only concerns \
+     processes that the caller starts afterwards. Call it in `run`: then `child` is PID 1 and can do an init's \
+     duties"
+        .into()
+}
+
 const NO_NULL: &str = "a shell opens /dev/null for what it starts in the background, and it is not there: the tmpfs on \
     /dev hides the root filesystem's devices, and the host's have to be mounted in it (null, zero, full, random, \
     urandom, tty)";
@@ -108,54 +134,73 @@ fn pids(lab: &Lab) -> Result<()> {
 }
 
 fn orphans(lab: &Lab) -> Result<()> {
-    // The subshell ends at once, and leaves an orphan that ends, with a status of its own, when told to.
-    let (mut held, init) = hold(lab, "(sh -c 'read line; exit 9' orphan <&3 &) 3<&0; ")?;
-    let orphan = || {
-        lab.processes()
-            .into_iter()
-            .find(|process| process.args.last().is_some_and(|arg| arg == "orphan"))
+    // The subshells end at once, and each leaves an orphan that would end by itself with a status of its own.
+    let orphan = "(sh -c 'read line; exit 9' orphan <&3 &) 3<&0; ";
+    let (mut held, init) = hold(lab, &orphan.repeat(3))?;
+    let orphans = || -> Vec<Process> {
+        let is_one = |process: &Process| process.args.last().is_some_and(|arg| arg == "orphan");
+        lab.processes().into_iter().filter(is_one).collect()
     };
-    if !lab.wait_until(|| orphan().is_some_and(|orphan| orphan.parent == init.pid)) {
+    let adopted = || orphans().iter().filter(|orphan| orphan.parent == init.pid).count() == 3;
+    if !lab.wait_until(adopted) {
         held.running.catch_up();
-        let no_null = held.wrong(
-            "the shell starts something in the background (`command &`)",
-            "it cannot",
-            NO_NULL,
-        );
+        let (expected, got) =
+            ("the shell starts something in the background (`command &`)", "it cannot");
+        let no_null = held.wrong(expected, got, Cause::about("dev", NO_NULL));
         if matches!(&no_null, Stop::Wrong(failure) if failure.got.contains("/dev/null")) {
             return Err(no_null);
         }
         let cause = "the orphan has left the container's PID namespace";
         return Err(held.wrong("PID 1 adopts the orphan", "it does not", cause));
     }
-    let Held { mut running, command, .. } = held;
-    let pid = orphan().map_or(0, |process| process.pid);
-    lab.host.run(&format!("kill -9 {pid}"))?;
-    if !lab.wait_until(|| lab.process(pid).is_none()) {
-        let cause = if init.pid == command {
-            COMMAND_IS_INIT
-        } else {
+    // They end while PID 1 is stopped: it gets one SIGCHLD for all of them.
+    let pids: Vec<String> = orphans().iter().map(|orphan| orphan.pid.to_string()).collect();
+    let is_init = init.pid == held.command;
+    if !is_init {
+        lab.host.run(&format!("kill -STOP {}", init.pid))?;
+    }
+    lab.host.run(&format!("kill -USR2 {}", pids.join(" ")))?;
+    let ended = |pid: &String| pid.parse().is_ok_and(|pid| !lab.lives(pid));
+    lab.wait_until(|| pids.iter().all(ended));
+    if !is_init {
+        lab.host.run(&format!("kill -CONT {}", init.pid))?;
+    }
+    let there = |pid: &&String| pid.parse().is_ok_and(|pid| lab.process(pid).is_some());
+    if !lab.wait_until(|| !pids.iter().any(|pid| there(&pid))) {
+        let left = pids.iter().filter(there).count();
+        let cause = if is_init {
+            command_is_init(&held)
+        } else if left == pids.len() {
             "PID 1 waits for the command only: orphans become its children, and stay zombies until it waits for them, \
              too. Wait for any child, waitpid(-1), until it was the command"
+                .into()
+        } else {
+            "only one orphan was buried: when several have ended, PID 1 may get a single SIGCHLD for all of them. Call \
+             waitpid(-1) with WNOHANG until nothing is left, a `while` and not an `if`"
+                .into()
         };
-        return Err(running.wrong(
-            "an orphan that has ended disappears",
-            "it stays, as a zombie",
-            cause,
-        ));
+        let got = format!("{left} of {} stay, as zombies", pids.len());
+        return Err(held.wrong("orphans that have ended disappear", &got, cause));
     }
+    let Held { mut running, .. } = held;
     running.say("go on");
     let done = running.end()?;
     if done.status == Some(0) {
         return Ok(());
     }
-    let cause = "your program takes the status of the orphan that ended first (137) for that of the command: compare \
-                 the PID that waitpid(2) returns with the command's, and go on waiting if it is another";
+    let cause = if done.status == Some(137) {
+        "the command was killed with SIGKILL when another signal came (SIGCONT to PID 1): pass on the signal that \
+         came, so that the command may react to it"
+    } else {
+        "your program takes the status of the orphan that ended first (128 + 12) for that of the command: compare the \
+         PID that waitpid(2) returns with the command's, and go on waiting if it is another"
+    };
     Err(done.wrong("exit status 0, the command's", done.ending(), cause))
 }
 
 fn background(lab: &Lab) -> Result<()> {
-    let (held, _) = hold(lab, "sleep 1000 <&- >&- 2>&- & ")?;
+    let (held, init) = hold(lab, "sleep 1000 <&- >&- 2>&- & ")?;
+    let is_init = (init.pid == held.command).then(|| command_is_init(&held));
     let sleeps = || lab.runs(&["sleep", "1000"]);
     lab.wait_until(sleeps);
     let done = held.release().map_err(|stop| match stop {
@@ -171,27 +216,88 @@ fn background(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     let expected = "`sleep 1000` in the background is gone when the command has ended";
-    Err(done.wrong(expected, "it still runs", COMMAND_IS_INIT))
+    let cause = is_init.unwrap_or_else(|| "PID 1 has not ended with the command".into());
+    Err(done.wrong(expected, "it still runs", cause))
+}
+
+/// The signals that a command has to have as they come.
+fn signals(lab: &Lab) -> Result<()> {
+    hold(lab, "")?.0.release()?;
+    // Shells change theirs; cat does not.
+    let mut running = lab.start(&["cat"])?;
+    running.say("up");
+    running.until("up\n")?;
+    let command = running.inside().unwrap_or(0);
+    // What was ignored when the check was started is ignored by everything here.
+    let mine = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let known = lab::signals(&mine, "SigIgn");
+    let blocked = lab.signals(command, "SigBlk");
+    let mut ignored = lab.signals(command, "SigIgn");
+    // 32 and 33 belong to the C library.
+    ignored.retain(|signal| !known.contains(signal) && ![32, 33].contains(signal));
+    let named = |list: &[i32]| {
+        let name = |signal: &i32| {
+            Signal::try_from(*signal).map_or(signal.to_string(), |it| it.to_string())
+        };
+        let names: Vec<String> = list.iter().take(4).map(name).collect();
+        format!("{}{}", names.join(", "), if list.len() > 4 { ", …" } else { "" })
+    };
+    let (got, cause) = if !blocked.is_empty() {
+        (
+            format!("blocked in the command: {}", named(&blocked)),
+            "signals are blocked in the command: a process inherits the signal mask, also through execve(2). Whoever \
+             blocks signals has to unblock them again before the command is started: \
+             SigSet::empty().thread_set_mask()",
+        )
+    } else if !ignored.is_empty() {
+        (
+            format!("ignored by the command: {}", named(&ignored)),
+            "signals are ignored by the command: what is set to \"ignore\" stays so through execve(2), only handlers \
+             do not. Use a handler that does nothing in place of \"ignore\" (SIG_IGN)",
+        )
+    } else {
+        running.end()?;
+        return Ok(());
+    };
+    Err(running.wrong("the command has no signal blocked or ignored", &got, cause))
 }
 
 fn dies_with_runner(lab: &Lab) -> Result<()> {
-    let (held, init) = hold(lab, "")?;
+    // It does not end of other signals: only SIGKILL will do.
+    let (held, init) = hold(lab, "trap \"\" TERM INT HUP; ")?;
     lab.soil();
     held.running.signal(Signal::SIGKILL)?;
     let command = held.command;
-    if lab.wait_until(|| !lab.lives(command)) {
+    if !lab.wait_until(|| !lab.lives(command)) {
+        let cause = if init.pid == command {
+            format!(
+                "{}. prctl(PR_SET_PDEATHSIG, SIGKILL) comes first in `child`",
+                command_is_init(&held)
+            )
+        } else {
+            "nobody has told the kernel that PID 1 shall die with its parent: call prctl(PR_SET_PDEATHSIG, SIGKILL) in \
+             `child` (in `run` it has no effect here: it concerns the caller, and is cleared in the processes that it \
+             starts)"
+                .into()
+        };
+        let expected = "the runner is killed with SIGKILL, and the command is gone, too";
+        return Err(held.wrong(expected, "the command still runs", cause));
+    }
+    drop(held);
+    let Some(mut early) = lab.start_early()? else { return Ok(()) };
+    early.running.signal(Signal::SIGKILL)?;
+    let runner = early.running.runner();
+    lab.wait_until(|| !lab.lives(runner));
+    early.go_on();
+    if lab.wait_until(|| !lab.lives(early.init)) {
         return Ok(());
     }
-    let cause = if init.pid == command {
-        format!("{COMMAND_IS_INIT}, with prctl(PR_SET_PDEATHSIG, SIGKILL) as the first")
-    } else {
-        "nobody has told the kernel that PID 1 shall die with its parent: call prctl(PR_SET_PDEATHSIG, SIGKILL) in \
-         `child` (in `run` it has no effect here: it concerns the caller, and is cleared in the processes that it \
-         starts)"
-            .into()
-    };
-    let expected = "the runner is killed with SIGKILL, and the command is gone, too";
-    Err(held.wrong(expected, "the command still runs", cause))
+    let cause = "the runner has died before `child` has told the kernel that it wants to die with it \
+                 (PR_SET_PDEATHSIG): then no signal comes any more. After prctl(2), look whether the runner is still \
+                 there: PPid in /proc/self/status, compared with the number that `run` hands on";
+    let expected =
+        "the runner is killed as soon as it has started `child`, and the container is gone, too";
+    Err(early.running.wrong(expected, "the container still runs", cause))
 }
 
 fn sigterm(lab: &Lab) -> Result<()> {
@@ -199,20 +305,22 @@ fn sigterm(lab: &Lab) -> Result<()> {
     held.running.signal(Signal::SIGTERM)?;
     let expected = "after `kill -TERM` on the runner: exit status 143, and the container is gone";
     if !lab.wait_until(|| !lab.lives(held.command)) {
-        let cause = if lab.lives(held.runner) {
+        let cause = if init.pid == held.command {
+            command_is_init(&held)
+        } else if lab.lives(held.runner) {
             "the signal did not get as far as the command. The kernel keeps signals without a handler from PID 1: \
              `run` has to pass SIGTERM on to `child`, and `child`, with a handler, to the command"
-        } else if init.pid == held.command {
-            COMMAND_IS_INIT
+                .into()
         } else {
             "SIGTERM has ended the runner, which has no handler for it, and nothing has ended the container: handle \
              SIGTERM in both halves and pass it on with kill(2)"
+                .into()
         };
         return Err(held.wrong(expected, "the command still runs", cause));
     }
     let done = held.running.end()?;
     let cause = match done.status {
-        Some(143) => return Ok(()),
+        Some(143) => return early_sigterm(lab),
         None => {
             "SIGTERM has ended the runner itself, so that it could neither pass the status on nor tidy up: it needs a \
              handler for SIGTERM that passes the signal on, and then goes on waiting"
@@ -223,6 +331,27 @@ fn sigterm(lab: &Lab) -> Result<()> {
         _ => "the command was ended by SIGTERM: that is 128 + 15, in both halves",
     };
     Err(done.wrong(expected, done.ending(), cause))
+}
+
+/// A signal that comes before there is anybody to handle it waits, if it is blocked.
+fn early_sigterm(lab: &Lab) -> Result<()> {
+    let Some(mut early) = lab.start_early()? else { return Ok(()) };
+    early.running.signal(Signal::SIGTERM)?;
+    let term = Signal::SIGTERM as i32;
+    lab.wait_a_moment(|| lab.signals(early.init, "ShdPnd").contains(&term));
+    early.go_on();
+    let runner = early.running.runner();
+    let ended = lab.wait_until(|| !lab.lives(runner));
+    let done = early.running.end()?;
+    if ended && done.status == Some(143) {
+        return Ok(());
+    }
+    let cause = "SIGTERM has reached `child` before its handlers are there, and is lost: the kernel throws away what \
+                 PID 1 has no handler for, unless it is blocked. Block all signals in `run` before `child` is started \
+                 (it inherits the mask): SigSet::all().thread_block(), and unblock them when the handlers are there";
+    let expected = "`kill -TERM` on the runner as soon as it has started `child`: exit status 143";
+    let got = if ended { done.ending() } else { "the container still runs".into() };
+    Err(done.wrong(expected, got, cause))
 }
 
 fn ctrl_c(lab: &Lab) -> Result<()> {
@@ -257,11 +386,11 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
 }
 
 /// Runs a script inside, on a terminal, and types Ctrl-C as soon as it is ready.
-fn on_ctrl_c(lab: &Lab, inner: &str) -> Result<Done> {
+fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
     // exec: script(1) starts a shell, and that one is not to answer Ctrl-C for us.
     let line = format!("exec {} run sh -c '{inner}'", lab.program());
     let shown =
-        format!("{} run sh -c '{inner}'   (on a terminal, then Ctrl-C)", lab.host.program());
+        format!("{}   # on a terminal, then Ctrl-C", lab.typed(&["run", "sh", "-c", inner]));
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
     running.send(b"\x03");

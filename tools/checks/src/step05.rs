@@ -76,7 +76,7 @@ pub fn need_root(lab: &Lab) -> Result<()> {
          `child`, before the command is started"
             .into()
     } else {
-        lab.why_not_run(&done)
+        done.why_not_run()
     };
     let expected = "the text of a file `marker` that lies in the root filesystem";
     Err(done.wrong(expected, done.summary(), cause))
@@ -132,7 +132,7 @@ fn lookup(lab: &Lab) -> Result<()> {
     }
     need_root(lab)?;
     let cause: Cause = if done.status != Some(127) {
-        lab.why_not_run(&done)
+        done.why_not_run()
     } else if lab.hold(&[], "echo $PATH; ")?.before.split(':').any(|dir| dir.trim() == "/bin") {
         "the command was looked up on the host: look it up after the root has changed (Command::spawn does, if it is \
          called then)"
@@ -149,11 +149,7 @@ fn environment(lab: &Lab) -> Result<()> {
     let line = ["env", "PASSWORD=secret", "TERM=dumb", &lab.program(), "run", "env"];
     let done = lab.start_as(None, &line)?.end()?;
     if done.status != Some(0) {
-        return Err(done.wrong(
-            "the variables of the command",
-            done.summary(),
-            lab.why_not_run(&done),
-        ));
+        return Err(done.wrong("the variables of the command", done.summary(), done.why_not_run()));
     }
     let value = |name: &str| {
         let line = done.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

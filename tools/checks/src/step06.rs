@@ -5,10 +5,12 @@ use nix::sys::signal::Signal;
 
 use crate::Check;
 use crate::Result;
+use crate::causes::PROC_ON_HOST;
+use crate::causes::SHARED;
 use crate::lab::Lab;
-use crate::lab::PROC_ON_HOST;
+use crate::lab::Mount;
+use crate::lab::points;
 use crate::step05::need_root;
-use crate::step07::SHARED;
 
 pub const CHECKS: &[Check] = &[
     check! { 6, proc, "has a /proc that shows its own processes, and only them",
@@ -40,8 +42,8 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// Prints whether /proc is there, whether it is of the shell's own PID namespace, and all its command lines.
-const LOOK: &str = "if read -r pid rest 2>/dev/null </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \
-    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; ";
+const LOOK: &str = "if read -r pid rest 2>&- </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \
+    cat /proc/[0-9]*/cmdline 2>&- | tr '\\0' ' '; ";
 
 /// Whether /proc inside is the container's own.
 pub fn need_proc(lab: &Lab) -> Result<()> {
@@ -57,7 +59,8 @@ pub fn need_proc(lab: &Lab) -> Result<()> {
         other.finish()?;
         return Ok(());
     }
-    let on_host = || lab.mounts_since(&before).contains(&("/proc".into(), "proc".into()));
+    let is_proc = |mount: &Mount| mount.point == "/proc" && mount.kind == "proc";
+    let on_host = || lab.mounts_since(&before).iter().any(is_proc);
     let (got, cause) = match numbers {
         "none" if on_host() => {
             ("/proc is empty; on the host, another proc is mounted on /proc", PROC_ON_HOST)
@@ -93,6 +96,10 @@ fn proc_gone(lab: &Lab) -> Result<()> {
         ("the command has ended", &["true"][..]),
         ("the command has failed", &["sh", "-c", "exit 3"]),
         ("the command was not found", &["no-such-command"]),
+        (
+            "something in the background stands in /proc",
+            &["sh", "-c", "cd /proc; sleep 9 <&- >&- 2>&- & :"],
+        ),
         ("SIGTERM has ended the runner", &[]),
     ] {
         let done = if args.is_empty() {
@@ -107,8 +114,12 @@ fn proc_gone(lab: &Lab) -> Result<()> {
             always = false;
             continue;
         }
+        let several = left.iter().any(|mount| mount.kind != "proc");
         let cause = if always && lab.hold(&[], "").is_ok_and(|held| held.apart("mnt", "").is_ok()) {
             SHARED
+        } else if always && several {
+            "more was mounted than /proc, and in the host's mount namespace, where nobody takes it off again. (From \
+             step 07 on a mount namespace does: CLONE_NEWNS)"
         } else if always {
             "nobody unmounts what was mounted: umount2(\"/proc\", MNT_DETACH) in `child`, when the command has ended"
         } else if args.is_empty() {
@@ -118,7 +129,7 @@ fn proc_gone(lab: &Lab) -> Result<()> {
             "it is unmounted only if all goes well: something leaves `child` earlier, with `?` or return. First \
              unmount, then look at the result"
         };
-        let got = format!("{way}, and this is left on the host: {left}");
+        let got = format!("{way}, and this is left on the host: {}", points(&left));
         return Err(done.wrong("after the run the host has the same mounts as before", got, cause));
     }
     Ok(())

@@ -4,8 +4,10 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
+use crate::Cause;
 use crate::Check;
 use crate::Result;
+use crate::causes::SHARED;
 use crate::lab::Lab;
 use crate::lab::NULL;
 use crate::lab::points;
@@ -56,15 +58,15 @@ pub const CHECKS: &[Check] = &[
             "A tmpfs on dev; for each device an empty file there, and the host's device mounted on it with MS_BIND, \
              before the old root goes.",
         ],
-        lines: ["\"tmpfs\"", "/dev/{device}"],
+        lines: ["\"tmpfs\"", "fn lend_device", "MS_BIND, NONE)?", "lend_device(device)"],
     },
 ];
 
-pub const SHARED: &str = "the command has a mount namespace of its own, but its mounts are still shared with the \
-    host's: what is mounted in one appears in the other. Make them private right after unshare(CLONE_NEWNS): mount(2) \
-    on \"/\" with MS_REC | MS_PRIVATE";
 pub const OLD_ROOT: &str = "the old root was not detached: after pivot_root(2) it is still mounted, on top of the new \
     one (or on put_old). Take it off with umount2(…, MNT_DETACH)";
+const RUNNER_MOVED: &str = "the runner is in the same mount namespace as the container, and pivot_root(2) has moved it \
+    into the new root as well: it finds nothing of the host's any more (in step 10 it is to remove a cgroup there). \
+    Call unshare(CLONE_NEWNS) in `child`, not in `run`";
 const CHROOT: &str = "the root was changed with chroot(2), which only moves the starting point of path names: root \
     inside can call it once more and climb out. pivot_root(2) exchanges the root mount itself";
 
@@ -78,6 +80,17 @@ fn starts(lab: &Lab) -> Result<()> {
             cause,
         ));
     }
+    // pivot_root(2) moves everybody in the mount namespace whose root was the old one.
+    if lab.namespace(held.runner, "mnt") == lab.namespace(held.command, "mnt")
+        && !lab.proc(held.runner, "root/workshop").exists()
+    {
+        let expected = "the runner stays outside: it still sees the host's files";
+        return Err(held.wrong(
+            expected,
+            "it is inside, too",
+            Cause::about("starts", RUNNER_MOVED),
+        ));
+    }
     held.release()?;
     Ok(())
 }
@@ -87,15 +100,11 @@ fn mounts_private(lab: &Lab) -> Result<()> {
     let before = lab.mounts();
     let held = lab.hold(&[], "")?;
     let new = lab.mounts_since(&before);
-    let gone = before.len() + new.len() - lab.mounts().len();
-    let got = match (&new[..], gone) {
-        ([], 0) => {
-            held.release()?;
-            return Ok(());
-        }
-        ([], _) => "mounts of the host are gone".into(),
-        _ => format!("it has these more: {}", points(&new)),
-    };
+    if new.is_empty() {
+        held.release()?;
+        return Ok(());
+    }
+    let got = format!("it has these more: {}", points(&new));
     let cause = held.why_together("mnt", "CLONE_NEWNS", SHARED);
     Err(held.wrong("while it runs, the host has the same mounts as before", &got, cause))
 }
@@ -112,7 +121,7 @@ fn nothing_left(lab: &Lab) -> Result<()> {
     }
     let cause = held.why_together("mnt", "CLONE_NEWNS", SHARED);
     let expected = "the runner is killed with SIGKILL: the host has the same mounts as before";
-    Err(held.wrong(expected, &format!("this is left on the host: {left}"), cause))
+    Err(held.wrong(expected, &format!("this is left on the host: {}", points(&left)), cause))
 }
 
 fn no_escape(lab: &Lab) -> Result<()> {
@@ -126,9 +135,11 @@ fn no_escape(lab: &Lab) -> Result<()> {
     );
     if !lab.host.run(&script)?.stdout.contains("outside") {
         let mounts = lab.mounts_of(held.command);
-        let old =
-            mounts.iter().find(|(point, _)| point.contains("/workshop") || point.ends_with("/usr"));
-        let Some((old, _)) = old else {
+        let old = mounts
+            .iter()
+            .map(|mount| &mount.point)
+            .find(|point| point.contains("/workshop") || point.ends_with("/usr"));
+        let Some(old) = old else {
             held.release()?;
             return Ok(());
         };
@@ -149,16 +160,17 @@ fn no_escape(lab: &Lab) -> Result<()> {
 
 fn dev(lab: &Lab) -> Result<()> {
     need_root(lab)?;
-    lab.soil();
     _ = fs::remove_file(lab.host.path(NULL));
     let script = "for name in null zero full random urandom tty; do if ! test -c /dev/$name; then \
                   if test -e /dev/$name; then echo \"/dev/$name is no device\"; else \
                   echo \"/dev/$name is missing\"; fi; fi; done; \
                   echo x >/dev/null || echo '/dev/null cannot be written'; ";
     let held = lab.hold(&[], script)?;
+    lab.soil();
     let mut trouble = held.before.lines().next().unwrap_or_default().to_string();
     let mounts = lab.mounts_of(held.command);
-    let on_tmpfs = mounts.iter().any(|(point, kind)| point.ends_with("/dev") && kind == "tmpfs");
+    let on_tmpfs =
+        mounts.iter().any(|mount| mount.point.ends_with("/dev") && mount.kind == "tmpfs");
     if trouble.is_empty() {
         let kept = lab.host.run("ls rootfs/dev")?.stdout;
         if on_tmpfs || kept.is_empty() {

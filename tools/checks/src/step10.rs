@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use classroom::Cgroups;
 use nix::sys::signal::Signal;
 
 use crate::Check;
@@ -20,7 +21,7 @@ pub const CHECKS: &[Check] = &[
             "`child` makes the folder, writes the limit to pids.max, then its own number (0 means \"me\") to \
              cgroup.procs: all this before the command is started. The default is 20.",
         ],
-        lines: ["pids.max", "pids_limit"],
+        lines: ["pids.max", "pids_limit", "fs::write(&file", "fs::write(dir.join(join)"],
     },
     check! { 10, memory, "has the memory that --memory says",
         read: "cgroups(7), https://docs.kernel.org/admin-guide/cgroup-v2.html#memory",
@@ -45,7 +46,7 @@ pub const CHECKS: &[Check] = &[
             "`child` does, for itself: what it starts is in the same cgroup. `run` stays outside, so that it can \
              remove the cgroup.",
         ],
-        lines: ["cgroup.procs"],
+        lines: ["cgroup.procs", "fs::write(dir.join(join)"],
     },
     check! { 10, cgroup_root, "sees its own cgroup as the root of all",
         read: "cgroup_namespaces(7)",
@@ -55,7 +56,7 @@ pub const CHECKS: &[Check] = &[
             "unshare(CLONE_NEWCGROUP) in `child`, after it has joined its cgroup: the cgroup of that moment becomes \
              the root.",
         ],
-        lines: ["CLONE_NEWCGROUP"],
+        lines: ["join_cgroup(cgroup", "CLONE_NEWCGROUP"],
     },
     check! { 10, refuses, "never runs without a limit that was asked for",
         read: "cgroups(7)",
@@ -63,7 +64,15 @@ pub const CHECKS: &[Check] = &[
             "What if the kernel does not accept a limit? Try --pids-limit 5000000.",
             "An error of write(2) is an error of yours: `?`, before the command is started.",
         ],
-        lines: ["pids.max"],
+        lines: ["fs::write(&file"],
+    },
+    check! { 10, two_at_once, "runs beside another one",
+        read: "cgroups(7), mkdir(2): EEXIST",
+        hints: [
+            "Two terminals, a container in each. Whose cgroup is it?",
+            "A name that nobody else has: with the number of `run`'s process in it, and the time.",
+        ],
+        lines: ["let cgroup ="],
     },
     check! { 10, cgroup_gone, "leaves no cgroup behind",
         read: "rmdir(2): EBUSY, cgroups(7)",
@@ -72,7 +81,7 @@ pub const CHECKS: &[Check] = &[
             "`run`, when `child` has ended, with remove_dir; also after Ctrl-C and SIGTERM. EBUSY: try again, the \
              kernel needs a moment.",
         ],
-        lines: ["remove_dir"],
+        lines: ["remove_cgroup(&Path", "fs::remove_dir(dir)"],
     },
 ];
 
@@ -99,7 +108,8 @@ impl Cgroup {
             Some(path) => (false, path),
             None => (true, line("")?),
         };
-        let mount = mounts.lines().find_map(|line| {
+        // The last one is on top.
+        let mount = mounts.lines().rev().find_map(|line| {
             let (left, right) = line.split_once(" - ")?;
             let mut left = left.split(' ').skip(3);
             let (root, point) = (left.next()?, left.next()?);
@@ -125,18 +135,6 @@ impl Cgroup {
     }
 }
 
-/// Remembers the cgroups that a process is in and the host is not, so that they are removed in the end.
-pub fn remember_all(lab: &Lab, pid: u32) {
-    for controller in ["pids", "memory", "cpu", ""] {
-        let of = |pid| Cgroup::of(lab, pid, controller);
-        if let (Some(cgroup), Some(host)) = (of(pid), of(1)) {
-            if cgroup.path != host.path {
-                lab.remember(cgroup.dir);
-            }
-        }
-    }
-}
-
 /// A path without the cgroup that the classroom host has in the place of the tree's root: what the learner would see.
 fn shown(path: &str) -> String {
     let parts = path.split('/').filter(|part| !part.starts_with("classroom-"));
@@ -151,11 +149,6 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
         let cause = "no cgroup file system is mounted (`cargo workshop doctor`)";
         return Err(held.wrong("the command is in a cgroup", "there are none here", cause));
     };
-    if shown(&command.path).is_empty() {
-        let cause = "the name of the cgroup is empty, so that its folder is the top one: `run` makes a name up, and \
-                     has to tell `child` (`--cgroup NAME`)";
-        return Err(held.wrong(EXPECTED, "it is in the top one", cause));
-    }
     let outside = Cgroup::of(lab, 1, controller).map(|cgroup| cgroup.path);
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
@@ -308,22 +301,47 @@ fn refuses(lab: &Lab) -> Result<()> {
     Err(done.wrong(expected, done.summary(), cause))
 }
 
+fn two_at_once(lab: &Lab) -> Result<()> {
+    const EXPECTED: &str = "two containers run at the same time, each in a cgroup of its own";
+    let (first, one) = hold(lab, &[], "", "pids")?;
+    let (second, other) = hold(lab, &[], "", "pids")?;
+    if one.path == other.path {
+        let cause = "the two containers are in the same cgroup, and share its limits: its name is the same in every \
+                     run. Make it unique, with `run`'s process number for example";
+        return Err(second.wrong(EXPECTED, &format!("both are in {}", shown(&one.path)), cause));
+    }
+    first.release()?;
+    second.release()?;
+    Ok(())
+}
+
 fn cgroup_gone(lab: &Lab) -> Result<()> {
-    for way in ["the command has ended", "SIGTERM has ended the container"] {
-        let held = lab.hold(&["--memory", "50M", "--cpus", "0.5"], "")?;
-        let mut dirs = Vec::new();
-        let moved = lab.namespace(held.runner, "mnt") == lab.namespace(held.command, "mnt");
-        for controller in ["pids", "memory", "cpu"] {
-            dirs.push(cgroup(lab, &held, controller)?.dir);
-        }
-        let done = if way.starts_with("SIGTERM") {
-            held.running.signal(Signal::SIGTERM)?;
-            held.running.end()?
+    let cgroups = Cgroups::on(&lab.host)?;
+    lab.host.run("mkdir /workshop/no-proc")?;
+    for way in ["the command has ended", "SIGTERM has ended the container", "the set-up has failed"]
+    {
+        let before = cgroups.list();
+        let (done, moved) = if way.starts_with("the set-up") {
+            // Here is no folder to mount proc on.
+            (lab.run(&["--rootfs", "/workshop/no-proc", "true"])?, false)
         } else {
-            held.release()?
+            let held = lab.hold(&["--memory", "50M", "--cpus", "0.5"], "")?;
+            for controller in ["pids", "memory", "cpu"] {
+                cgroup(lab, &held, controller)?;
+            }
+            let moved = lab.namespace(held.runner, "mnt") == lab.namespace(held.command, "mnt");
+            let done = if way.starts_with("SIGTERM") {
+                held.running.signal(Signal::SIGTERM)?;
+                held.running.end()?
+            } else {
+                held.release()?
+            };
+            (done, moved)
         };
         // The run is over: what is there now stays.
-        let Some(left) = dirs.iter().find(|dir| dir.is_dir()) else { continue };
+        let left: Vec<String> =
+            cgroups.list().into_iter().filter(|name| !before.contains(name)).collect();
+        let Some(left) = left.first() else { continue };
         let cause = if moved {
             "the runner cannot find it any more: it is in the same mount namespace as the container, and pivot_root(2) \
              has moved it into the new root, where there is no /sys. Call unshare(CLONE_NEWNS) in `child`, not in `run`"
@@ -333,11 +351,14 @@ fn cgroup_gone(lab: &Lab) -> Result<()> {
         } else if way.starts_with("SIGTERM") {
             "the cgroup is removed only if the command ends by itself: remove it whatever the result, before you look \
              at it"
+        } else if way.starts_with("the set-up") {
+            "the cgroup is removed only if all goes well: something leaves `run` earlier, with `?` or return. Remove \
+             it whatever the result, before you look at it"
         } else {
             "nobody removes it, or rmdir(2) failed: `run` has to remove the folder when `child` has ended (EBUSY: try \
-             again after a moment)"
+             again after a moment; a folder of cgroups is removed with rmdir(2) alone, its files cannot be)"
         };
-        let got = format!("{way}, and this is left: {}", shown(&left.to_string_lossy()));
+        let got = format!("{way}, and this is left in /sys/fs/cgroup: {left}");
         return Err(done.wrong("after the run, its cgroup is gone", got, cause));
     }
     Ok(())

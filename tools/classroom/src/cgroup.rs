@@ -1,7 +1,8 @@
 //! The cgroups of a classroom host.
 //!
 //! There is no namespace that makes new cgroups: they are folders of the machine, and need root. The host's
-//! [fence](crate::fence) has a folder in every tree that the steps use, and on the host these are the roots of the trees.
+//! [fence](crate::fence) has a folder in every tree that the steps use, and on the host these are the roots of the
+//! trees.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,6 @@ use crate::Result;
 use crate::error::Attempt;
 use crate::fence::LEAF;
 use crate::fence::TREES;
-use crate::fence::Tree;
 use crate::fence::Wall;
 use crate::until;
 
@@ -32,7 +32,7 @@ impl Cgroups {
     /// and cpu, or nobody may make a folder in them (in a container they are often read-only).
     pub fn on(host: &Host) -> Result<Cgroups> {
         match &host.fence().wall {
-            Wall::Cgroup(Tree { v2, folders }) => Ok(Cgroups { v2: *v2, folders: folders.clone() }),
+            Wall::Cgroup(tree) => Ok(Cgroups { v2: tree.v2, folders: tree.roots() }),
             Wall::Limits => Err(Error::NeedsRoot("only root can make a cgroup".into())),
             Wall::Missing(why) => Err(why.clone()),
         }

@@ -1,16 +1,19 @@
 //! The wall around a classroom host. It holds without anybody watching.
 //!
-//! What runs on a host may be a learner's half-finished program: one that forks, or takes memory, without end, or signals
-//! whoever it can reach. So all of it is in a session of its own, and
+//! What runs on a host may be a learner's half-finished program: one that forks, or takes memory, without end, or
+//! signals whoever it can reach. So all of it is in a session of its own, and
 //!
 //! - of root: in a cgroup with a limit on processes and memory, which also makes it weigh, all together, as much as one
 //!   process of the machine;
-//! - of an ordinary user: under resource limits. In the host's user namespace, RLIMIT_NPROC counts the processes there and in
+//! - of an ordinary user: under resource limits. In the host's user namespace, RLIMIT_NPROC counts the processes there
+//!   and in
 //!   those below it, and nobody else's (user_namespaces(7), getrlimit(2)). The kernel does not apply it to root.
 //!
 //! The host's files are a tmpfs with a size: see [`Host`](crate::Host).
 
 use std::fs;
+use std::fs::DirEntry;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,6 +22,7 @@ use std::sync::atomic::Ordering;
 
 use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
+use nix::unistd::geteuid;
 
 use crate::Error;
 use crate::Result;
@@ -41,6 +45,8 @@ const TOP: &str = "/sys/fs/cgroup";
 /// What a tree of version 2 has to be told.
 const CONTROLLERS: &str = "+cpu +memory +pids";
 const SUBTREE: &str = "cgroup.subtree_control";
+/// Below the cgroup with the limits is the one that is the root on the host: nobody there can write to the limits.
+const ROOT: &str = "classroom-root";
 /// On version 2 a cgroup with others below it has no processes itself: the host's own are in this one.
 pub(crate) const LEAF: &str = "host";
 
@@ -59,10 +65,10 @@ pub(crate) enum Wall {
 }
 
 /// A cgroup of the host's own: a folder in each tree of version 1, or one in that of version 2.
-#[derive(Clone)]
 pub(crate) struct Tree {
     pub v2: bool,
-    pub folders: Vec<PathBuf>,
+    /// Those with the limits.
+    folders: Vec<PathBuf>,
 }
 
 /// What has hit the wall so far.
@@ -110,12 +116,12 @@ impl Fence {
         let mut inner = String::new();
         if tree.v2 {
             inner += &join(&tree.leaves());
-            for folder in &tree.folders {
-                inner += &format!("echo '{CONTROLLERS}' >{} && ", quoted_file(folder, SUBTREE));
+            for root in tree.roots() {
+                inner += &format!("echo '{CONTROLLERS}' >{} && ", quoted_file(&root, SUBTREE));
             }
         }
         inner += "exec \"$@\"";
-        let outer = join(&tree.folders) + "exec unshare --cgroup sh -c \"$@\"";
+        let outer = join(&tree.roots()) + "exec unshare --cgroup sh -c \"$@\"";
         ["sh", "-c", &outer, "sh", &inner, "sh"].map(String::from).to_vec()
     }
 
@@ -126,27 +132,27 @@ impl Fence {
     }
 
     fn limits(&self) -> Vec<String> {
-        // Nobody may raise a limit that is lower already.
-        let lower =
-            |kind, wanted: u64| getrlimit(kind).map_or(wanted, |(_, hard)| wanted.min(hard));
-        let processes = lower(Resource::RLIMIT_NPROC, self.processes.into());
-        let memory = lower(Resource::RLIMIT_DATA, MEMORY);
-        let words = ["prlimit", "--core=0"].map(String::from).into_iter();
-        words.chain([format!("--nproc={processes}"), format!("--data={memory}")]).collect()
+        limits(self.processes.into())
     }
 
     /// What has hit it so far. (For an ordinary user the kernel does not count that.)
     pub fn hits(&self) -> Hits {
         let Wall::Cgroup(tree) = &self.wall else { return Hits::default() };
+        // Where it is counted depends on the kernel: in the cgroup with the limit, or in the one that met it.
         let counted = |file: &str, name: &str| {
-            let folders = tree.folders.iter().cloned().chain(tree.leaves());
+            let folders = tree.folders.iter().cloned().chain(tree.roots()).chain(tree.leaves());
             folders.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()).any(|text| {
                 let mut lines = text.lines().filter_map(|line| line.split_once(' '));
                 lines.any(|(key, value)| key == name && value != "0")
             })
         };
+        // That one may have a limit of its own by now.
+        let peak = tree.folders.iter().find_map(|folder| {
+            fs::read_to_string(folder.join("pids.peak")).ok()?.trim().parse().ok()
+        });
         Hits {
-            processes: counted("pids.events", "max"),
+            processes: counted("pids.events", "max")
+                && peak.is_none_or(|peak: u32| peak + 1 >= self.processes),
             memory: counted("memory.events.local", "oom")
                 || counted("memory.oom_control", "oom_kill"),
         }
@@ -155,6 +161,13 @@ impl Fence {
     /// The cgroups of the machine that it is made of. They go when the host is gone.
     pub fn folders(&self) -> &[PathBuf] {
         if let Wall::Cgroup(tree) = &self.wall { &tree.folders } else { &[] }
+    }
+
+    /// Where on the machine the roots of the host's trees are, and where they are to be mounted.
+    pub(crate) fn mounts(&self) -> Vec<(PathBuf, PathBuf)> {
+        let Wall::Cgroup(tree) = &self.wall else { return Vec::new() };
+        let place = |folder: &PathBuf| folder.parent().unwrap_or(folder).to_path_buf();
+        tree.roots().into_iter().zip(tree.folders.iter().map(place)).collect()
     }
 }
 
@@ -189,10 +202,11 @@ impl Tree {
             tree.folders.push(folder.clone());
             if v2 {
                 set(top, SUBTREE, CONTROLLERS)?;
-                let leaf = folder.join(LEAF);
-                fs::create_dir(&leaf)
-                    .map_err(missing(format!("make the cgroup {}", leaf.display())))?;
+                set(&folder, SUBTREE, CONTROLLERS)?;
             }
+            let inside = folder.join(ROOT).join(if v2 { LEAF } else { "" });
+            fs::create_dir_all(&inside)
+                .map_err(missing(format!("make the cgroup {}", inside.display())))?;
             for (controller, file, value) in [
                 ("pids", "pids.max", processes.into()),
                 ("memory", if v2 { "memory.max" } else { "memory.limit_in_bytes" }, MEMORY),
@@ -207,18 +221,46 @@ impl Tree {
             Ok(())
         });
         if made.is_err() {
-            for folder in tree.leaves().iter().chain(&tree.folders) {
+            for folder in [tree.leaves(), tree.roots(), tree.folders.clone()].concat() {
                 _ = fs::remove_dir(folder);
             }
         }
         made.map(|()| tree)
     }
 
+    /// The folders that are the roots of the trees on the host.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        self.folders.iter().map(|folder| folder.join(ROOT)).collect()
+    }
+
     /// The folders that its processes are in.
     fn leaves(&self) -> Vec<PathBuf> {
-        let leaf = |folder: &PathBuf| if self.v2 { folder.join(LEAF) } else { folder.clone() };
-        self.folders.iter().map(leaf).collect()
+        let roots = self.roots().into_iter();
+        roots.map(|root| if self.v2 { root.join(LEAF) } else { root }).collect()
     }
+}
+
+/// A command that runs what is appended to it on this machine, for an ordinary user: with room for [`PROCESSES`] more
+/// than he has, and in a session of its own.
+pub fn on_this_machine() -> Command {
+    let me = geteuid().as_raw();
+    let mine = |entry: &DirEntry| entry.metadata().is_ok_and(|data| data.uid() == me);
+    let threads =
+        |entry: DirEntry| fs::read_dir(entry.path().join("task")).map_or(0, Iterator::count);
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().filter(mine);
+    let running: usize = all.map(threads).sum();
+    let mut command = Command::new("setsid");
+    command.args(limits(running as u64 + u64::from(PROCESSES)));
+    command
+}
+
+/// prlimit(1) with these limits. (Nobody may raise one that is lower already.)
+fn limits(processes: u64) -> Vec<String> {
+    let lower = |kind, wanted: u64| getrlimit(kind).map_or(wanted, |(_, hard)| wanted.min(hard));
+    let processes = lower(Resource::RLIMIT_NPROC, processes);
+    let memory = lower(Resource::RLIMIT_DATA, MEMORY);
+    let words = ["prlimit", "--core=0"].map(String::from).into_iter();
+    words.chain([format!("--nproc={processes}"), format!("--data={memory}")]).collect()
 }
 
 /// What a shell does to join cgroups. Whatever comes after it does not run if that fails.

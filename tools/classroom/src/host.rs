@@ -35,6 +35,7 @@ use crate::fence::Fence;
 use crate::fence::PROCESSES;
 use crate::output;
 use crate::root::is_root;
+use crate::session::until;
 
 /// The root file system: `$ROOTFS`, or `rootfs/` in the repository, which
 /// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.
@@ -155,10 +156,11 @@ impl Setup {
     }
 }
 
-/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its owner
-/// was killed early. It is in a session of its own, and outlives its owner.
+/// What makes the host, and takes away what of it is not gone with its processes: its cgroups, and its folder if its
+/// owner was killed early. It is in a session of its own, and outlives its owner.
 ///
-/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third try.
+/// - What has entered the host's namespaces is not gone before what it has started there: hence the second and third
+///   try.
 const KEEPER: &str = "\
 place=$1 count=$2 folders=
 shift 2
@@ -295,6 +297,11 @@ impl Host {
         self.pid
     }
 
+    /// Whether it is still there.
+    pub fn is_alive(&self) -> bool {
+        self.path("/").exists()
+    }
+
     /// What keeps it from harming the machine.
     pub fn fence(&self) -> &Fence {
         &self.fence
@@ -408,7 +415,14 @@ impl Drop for Host {
         // PID 1 reads the end of its input and ends. The kernel kills all the others, waits for
         // them, and only then lets unshare's wait return. The keeper removes the cgroups, and ends.
         self.life = None;
-        _ = self.owner.wait();
+        // That never comes where PID 1 of the container in which all this runs does not bury orphans: what has entered
+        // the host, and was killed there, is one.
+        let gone = || self.owner.try_wait().is_ok_and(|status| status.is_some());
+        if until("the classroom host has ended", gone).is_err() {
+            eprintln!(
+                "The classroom host does not end. Does PID 1 here bury orphans? (Docker: --init)"
+            );
+        }
     }
 }
 
@@ -447,8 +461,8 @@ fn borrowed(links: bool) -> impl Iterator<Item = &'static str> {
     crate::normal::BORROWED.iter().copied().filter(is)
 }
 
-/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the host's own:
-/// it has a size.
+/// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the
+/// host's own: it has a size.
 fn fstab(place: &Path, fence: &Fence) -> String {
     let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
     let root = escaped(&place.join("root"));
@@ -460,9 +474,8 @@ fn fstab(place: &Path, fence: &Fence) -> String {
     if Path::new("/dev/shm").is_dir() {
         fstab += &format!("shm {root}/dev/shm tmpfs mode=1777,size=16m,nr_inodes=1000 0 0\n");
     }
-    for folder in fence.folders() {
-        let tree = folder.parent().unwrap_or(folder);
-        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(folder), escaped(tree));
+    for (from, to) in fence.mounts() {
+        fstab += &format!("{} {root}{} none bind 0 0\n", escaped(&from), escaped(&to));
     }
     fstab
 }

@@ -220,8 +220,8 @@ fn who_makes_files_without_end_is_stopped() -> Result<()> {
     Ok(())
 }
 
-/// kill(0, …) reaches the caller's process group. The parent of what is started on the host is outside of its PID namespace,
-/// and so has the number 0: `kill(getppid(), …)` is the same.
+/// kill(0, …) reaches the caller's process group. The parent of what is started on the host is outside of its PID
+/// namespace, and so has the number 0: `kill(getppid(), …)` is the same.
 fn a_signal_to_everybody_around_stays_on_the_host() -> Result<()> {
     let host = host()?;
     for signal in ["TERM", "INT", "HUP", "KILL"] {

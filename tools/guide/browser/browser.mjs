@@ -10,7 +10,15 @@ export function launch(more = []) {
         throw new Error("there is no Chromium here: apt install chromium, or name one in CHROMIUM");
     }
     // root, as CI is, has no sandbox; and nothing is to be looked up or updated.
-    const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
-        "--disable-background-networking", "--disable-sync", ...more];
+    const args = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-component-update",
+        "--disable-background-networking",
+        "--disable-sync",
+        ...more,
+    ];
     return chromium.launch({ executablePath, args });
 }

@@ -1,6 +1,6 @@
 // Draws Mermaid pictures, with the library that GitHub uses.
 //
-//     draw.mjs --svg BOOK      those that come in, as a JSON array of texts; out comes an array of SVG, with BOOK's fonts
+//     draw.mjs --svg BOOK      those that come in, a JSON array of texts; out comes an array of SVG, with BOOK's fonts
 //     draw.mjs [FILE]...       those of Markdown files, and tells which ones cannot be drawn
 //
 // Exit status: 0 all can be drawn, 1 not all, 2 it could not be tried.
@@ -29,26 +29,39 @@ function describe(source) {
         names.set(id, label.replaceAll("<br/>", ", ").replaceAll('"', ""));
         return id;
     };
-    const said = (ids) => ids.split(" & ").map((id) => names.get(id) ?? id).join(" and ");
-    const lines = source.split("\n").slice(1).map((line) => line.trim())
+    const said = (ids) =>
+        ids
+            .split(" & ")
+            .map((id) => names.get(id) ?? id)
+            .join(" and ");
+    const lines = source
+        .split("\n")
+        .slice(1)
+        .map((line) => line.trim())
         .map((line) => line.replace(/^participant (\w+) as (.*)$/, name).replace(/(\w+)\[("[^"]*"|[^\]]*)\]/g, name));
     const ARROW = /\s*(?:(?:--|-\.|==) "([^"]*)" (?:-+>?|\.->?|=+>?)|<?-+>|-\.->|~~~)\s*/;
-    return lines.filter((line) => line && !/^(end|direction .*)$/.test(line)).map((line) => {
-        const message = line.match(/^(\w+)-+>+(\w+): (.*)/);
-        const note = line.match(/^Note over (\w+): (.*)/);
-        const group = line.match(/^subgraph (\w+)$/);
-        if (message) {
-            return `${said(message[1])} to ${said(message[2])}: ${message[3]}`;
-        }
-        if (note || group) {
-            return note ? `${said(note[1])}: ${note[2]}` : `in ${said(group[1])}`;
-        }
-        // Split at arrows: what stands between them, and in between what stands on them.
-        return line.split(ARROW).map((part, at) => at % 2 === 0 ? said(part) : part ? `→ (${part}) →` : "→").join(" ");
-    }).join("; ");
+    return lines
+        .filter((line) => line && !/^(end|direction .*)$/.test(line))
+        .map((line) => {
+            const message = line.match(/^(\w+)-+>+(\w+): (.*)/);
+            const note = line.match(/^Note over (\w+): (.*)/);
+            const group = line.match(/^subgraph (\w+)$/);
+            if (message) {
+                return `${said(message[1])} to ${said(message[2])}: ${message[3]}`;
+            }
+            if (note || group) {
+                return note ? `${said(note[1])}: ${note[2]}` : `in ${said(group[1])}`;
+            }
+            // Split at arrows: what stands between them, and in between what stands on them.
+            return line
+                .split(ARROW)
+                .map((part, at) => (at % 2 === 0 ? said(part) : part ? `→ (${part}) →` : "→"))
+                .join(" ");
+        })
+        .join("; ");
 }
 
-// In the page: an SVG without a style of its own (the book's has one for light and dark) and without what it does not use.
+// In the page: an SVG without a style of its own (the book's has one for light and dark), and without what is unused.
 async function draw([number, source, label]) {
     const id = `picture-${number}`;
     const { svg } = await globalThis.mermaid.render(id, source);
@@ -62,7 +75,9 @@ async function draw([number, source, label]) {
     const used = new Set(picture.outerHTML.match(/url\(#[^)]*\)/g)?.map((url) => url.slice(5, -1)));
     picture.querySelectorAll("marker").forEach((one) => used.has(one.id) || one.remove());
     for (const one of picture.querySelectorAll("*")) {
-        [...one.attributes].filter(({ name }) => name.startsWith("data-")).forEach(({ name }) => one.removeAttribute(name));
+        [...one.attributes]
+            .filter(({ name }) => name.startsWith("data-"))
+            .forEach(({ name }) => one.removeAttribute(name));
         if (one.id && one.localName === "marker") {
             one.id = one.id.startsWith(id) ? one.id : `${id}-${one.id}`;
         } else {
@@ -75,7 +90,9 @@ async function draw([number, source, label]) {
             }
         }
     }
-    picture.querySelectorAll("defs:empty, g:empty, text:not(:has(tspan:not(:empty))):empty").forEach((one) => one.remove());
+    picture
+        .querySelectorAll("defs:empty, g:empty, text:not(:has(tspan:not(:empty))):empty")
+        .forEach((one) => one.remove());
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", label);
     picture.removeAttribute("aria-roledescription");
@@ -101,7 +118,9 @@ async function main() {
         await page.evaluate(() => {
             document.body.innerHTML = "";
             globalThis.mermaid.initialize({
-                startOnLoad: false, securityLevel: "strict", htmlLabels: false, 
+                startOnLoad: false,
+                securityLevel: "strict",
+                htmlLabels: false,
                 flowchart: { htmlLabels: false, wrappingWidth: 340, subGraphTitleMargin: { top: 4, bottom: 8 } },
                 fontFamily: '"Open Sans", sans-serif',
             });

@@ -298,7 +298,10 @@ impl Book<'_> {
         };
         for (at, part) in chapter.parts.iter().enumerate() {
             let predict = part.section.starts_with("Predict");
-            let session = matches!(&part.kind, PartKind::Generated(block) if matches!(block.kind, Kind::Session { .. }));
+            let session = match &part.kind {
+                PartKind::Generated(block) => matches!(block.kind, Kind::Session { .. }),
+                _ => false,
+            };
             let heading = matches!(part.kind, PartKind::Heading);
             if !predict || session || heading {
                 close(&mut page, &mut answer);

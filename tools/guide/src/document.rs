@@ -144,6 +144,8 @@ pub enum Kind {
         step: Step,
         /// Its name.
         name: String,
+        /// Only what it adds with these words: functions, their calls, imports.
+        words: Vec<String>,
     },
     /// A session on the classroom host.
     Session {
@@ -183,8 +185,12 @@ impl Kind {
                 Kind::Code { step: step()?, item: rest.get(1).map(|name| name.to_string()) }
             }
             "solution" => {
-                ensure!(rest.len() == 2, "expected `solution NN NAME`");
-                Kind::Solution { step: step()?, name: rest[1].to_string() }
+                ensure!(
+                    rest.len() >= 2,
+                    "expected `solution NN NAME` or `solution NN NAME WORD...`"
+                );
+                let words = rest[2..].iter().map(|word| word.to_string()).collect();
+                Kind::Solution { step: step()?, name: rest[1].to_string(), words }
             }
             "session" => {
                 let words = rest.iter().skip(1).map(|word| word.to_string()).collect();

@@ -9,6 +9,7 @@
 //! | `<!-- code 04 execute -->` | a function, struct, enum, constant … of step 04 by its name; without a name all of
 //! `main.rs` |
 //! | `<!-- solution 05 hostname -->` | `exercises/05-hostname.patch`, which has to apply to step 05 and to compile |
+//! | `<!-- solution 10 locks lock_root -->` | items that it adds to `main.rs`, by their names, and their calls |
 //! | `<!-- session 05 -->` | commands that the author typed, and what they print; what else may stand there:
 //! [`session`] |
 //! | `<!-- table steps -->` | the steps, and how many lines each of them adds |
@@ -222,7 +223,10 @@ fn generate(task: &Task, document: &Document, block: &Block) -> anyhow::Result<T
     let lines = match &block.kind {
         Kind::Diff { step, hunks } => quote::diff(steps, *step, hunks.as_deref())?,
         Kind::Code { step, item } => quote::code(steps, *step, item.as_deref())?,
-        Kind::Solution { step, name } => quote::solution(steps, *step, name)?,
+        Kind::Solution { step, name, words } if words.is_empty() => {
+            quote::solution(steps, *step, name)?
+        }
+        Kind::Solution { step, name, words } => quote::part(steps, *step, name, words)?,
         Kind::Table => quote::table(steps)?,
         Kind::Schedule => quote::schedule(document)?,
         Kind::Session { step, words } => {

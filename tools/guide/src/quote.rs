@@ -124,6 +124,77 @@ pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<Str
     Ok(fence("diff", &lines))
 }
 
+/// A `solution` block with names in its marker: of what the patch adds to `main.rs`, the lines that have one of these
+/// words (imports first), and then the items with these names.
+///
+/// # Errors
+/// If there is no such patch, or no such line in it.
+pub fn part(
+    steps: &Steps,
+    step: Step,
+    name: &str,
+    words: &[String],
+) -> anyhow::Result<Vec<String>> {
+    let mut added = added(&steps.read(&steps.solution(step, name))?);
+    let (mut uses, mut calls, mut items) = (Vec::new(), Vec::new(), Vec::new());
+    for word in words {
+        let whole = Regex::new(&format!(r"\b{}\b", regex::escape(word))).context("no word")?;
+        let known = added.iter().any(|line| whole.is_match(line));
+        ensure!(known, "exercises/{step}-{name}.patch adds nothing with the word {word}");
+        if let Some(item) = find_item(&added, word).map(<[String]>::to_vec) {
+            let at = added.windows(item.len()).position(|lines| lines == item).unwrap_or(0);
+            added.drain(at..at + item.len());
+            items.push(item);
+        }
+    }
+    let all = words.iter().map(|word| regex::escape(word)).collect::<Vec<_>>().join("|");
+    let any = Regex::new(&format!(r"\b({all})\b")).context("no words")?;
+    // What an item of somebody else's says of one of them is no call.
+    let mut inside_item = false;
+    let indent = |line: &String| line.len() - line.trim_start().len();
+    let mut shown = 0;
+    for (at, line) in added.iter().enumerate() {
+        let begins =
+            ["fn ", "impl ", "struct ", "const "].iter().any(|kind| line.starts_with(kind));
+        inside_item = (inside_item || begins) && !line.starts_with(['}', ']']);
+        if at < shown || inside_item || !any.is_match(line) || line.starts_with("//") {
+            continue;
+        }
+        let group = if line.starts_with("use ") { &mut uses } else { &mut calls };
+        group.push(line.clone());
+        // All of a block that it opens.
+        if line.ends_with('{') {
+            let inner = added[at + 1..].iter().take_while(|inner| indent(inner) > indent(line));
+            shown = at + 1 + inner.clone().count();
+            group.extend(inner.cloned());
+            group.push(format!("{}}},", " ".repeat(indent(line))));
+        }
+    }
+    uses.sort();
+    let mut lines = Vec::new();
+    for group in [uses, calls].into_iter().chain(items).filter(|group| !group.is_empty()) {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(group);
+    }
+    Ok(fence("rust", &lines))
+}
+
+/// The lines that a patch adds to `main.rs`.
+fn added(patch: &str) -> Vec<String> {
+    let mut in_main = false;
+    let mut added = Vec::new();
+    for line in patch.lines() {
+        if let Some(file) = line.strip_prefix("+++ b/") {
+            in_main = file.ends_with("/src/main.rs");
+        } else if let (Some(line), true) = (line.strip_prefix('+'), in_main) {
+            added.push(line.to_string());
+        }
+    }
+    added
+}
+
 /// The table of the steps.
 ///
 /// # Errors

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         what_is_wrong_with_a_marker_is_said_with_its_chapter_and_line,
         the_document_has_chapters_sections_and_details,
         a_block_can_be_asked_for_alone,
+        a_part_of_a_solution_is_asked_for_by_its_words,
         what_a_broken_marker_may_swallow_is_not_written,
         a_changed_step_is_noticed_and_mended,
         every_hunk_is_shown_once,
@@ -248,6 +249,27 @@ fn a_block_can_be_asked_for_alone() -> Result<()> {
     assert!(repo.read().contains("stale"), "the other one is left as it is");
     let err = repo.run_block(true, Some("code 07")).expect_err("there is none");
     assert_eq!(err.to_string(), "no block's marker has these words");
+    Ok(())
+}
+
+/// The calls and the function, not what else the patch adds.
+fn a_part_of_a_solution_is_asked_for_by_its_words() -> Result<()> {
+    let patch = "--- a/steps/step01_one/src/main.rs\n+++ b/steps/step01_one/src/main.rs\n@@ -1,4 +1,15 @@\n \
+         //! Step 01: one thing. And more.\n+use a::lock;\n+use b::other;\n fn main() {\n+    lock();\n+    other();\n\
+         +    match Lock {\n+        lock\n+    },\n+}\n+\n+/// Locks.\n+fn lock() {\n+    other();\n+}\n\
+         +fn other() {\n+    lock();\n+}\n";
+    let quoted = "```rust\nuse a::lock;\n\n    lock();\n    match Lock {\n        lock\n    },\n\n\
+         /// Locks.\nfn lock() {\n    other();\n}\n```\n";
+    let guide =
+        |words: &str| format!("## 1. One\n<!-- solution 01 x {words} -->\n{{}}<!-- end -->\n");
+    let repo = Repo::new(&guide("lock Lock").replace("{}", ""));
+    repo.write("exercises/01-x.patch", patch);
+    repo.run(false);
+    assert_eq!(repo.read(), guide("lock Lock").replace("{}", quoted));
+    let repo = Repo::new(&guide("nothing").replace("{}", ""));
+    repo.write("exercises/01-x.patch", patch);
+    let wrong = repo.wrong();
+    assert!(wrong.contains("exercises/01-x.patch adds nothing with the word nothing"), "{wrong}");
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use crate::{Failure, Outcome, Result, hold, not_applicable, only_root};
 /// What starts containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runner {
-    /// `step10_cgroups`, `bwrap`, …
+    /// `step10_cgroups`, `locks`, `bwrap`, …
     pub name: String,
     kind: Kind,
     program: PathBuf,
@@ -31,16 +31,21 @@ pub struct Runner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Step(u8),
+    /// Step 10 with the solution of the exercise **locks**.
+    Locks,
     Bubblewrap,
     /// crun and runc have the same command line, and both read an OCI bundle.
     Oci,
 }
 
+/// Step 10 with all locks: `exercises/10-locks.patch`.
+pub const LOCKS: &str = "locks";
+
 /// The other runners, as Debian packages them.
 pub const OTHERS: &[&str] = &["bwrap", "crun", "runc"];
 
 impl Runner {
-    /// A step of the workshop, by its number or name, or one of [`OTHERS`]. A step is built first.
+    /// A step of the workshop, by its number or name, [`LOCKS`], or one of [`OTHERS`]. What is ours is built first.
     ///
     /// # Errors
     /// [`Failure::Missing`] if it is not installed, or does not build.
@@ -53,6 +58,9 @@ impl Runner {
             let program = program.ok_or_else(|| missing(format!("{name} is not installed")))?;
             return Ok(Runner { name: name.to_string(), kind, program });
         }
+        if name == LOCKS {
+            return Ok(Runner { program: locks()?, name: name.to_string(), kind: Kind::Locks });
+        }
         let step: Step =
             name.parse().map_err(|_| missing(format!("there is no runner {name:?}")))?;
         let program = STEPS.program(step).map_err(|err| missing(format!("{err:#}")))?;
@@ -60,14 +68,36 @@ impl Runner {
         Ok(Runner { program, name, kind: Kind::Step(step.number()) })
     }
 
+    /// The same runner, linked statically if it is ours.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`] if it does not build.
+    pub fn linked_statically(&self) -> Result<Runner> {
+        let Some(step) = self.step() else { return Ok(self.clone()) };
+        let solution = self.has_locks().then_some(LOCKS);
+        let program = STEPS.linked_statically(Step::new(step), solution);
+        let program =
+            program.map_err(|err| Failure::Missing(Error::Missing(format!("{err:#}"))))?;
+        Ok(Runner { program, ..self.clone() })
+    }
+
     /// Whether only root can start it.
     pub fn needs_root(&self) -> bool {
         !matches!(self.kind, Kind::Step(..=9) | Kind::Bubblewrap)
     }
 
-    /// The number of a step.
+    /// The number of a step; with locks or without.
     pub fn step(&self) -> Option<u8> {
-        if let Kind::Step(number) = self.kind { Some(number) } else { None }
+        match self.kind {
+            Kind::Step(number) => Some(number),
+            Kind::Locks => Some(10),
+            _ => None,
+        }
+    }
+
+    /// Whether it has all locks.
+    pub fn has_locks(&self) -> bool {
+        self.kind == Kind::Locks
     }
 }
 
@@ -75,8 +105,13 @@ impl Runner {
 static STEPS: LazyLock<Steps> =
     LazyLock::new(|| Steps::find(repository()).expect("the repository has steps"));
 
-/// Makes what is not to be made by root: the root file system, and all the steps. Returns the variables that root needs
-/// in order to find them.
+/// The program of step 10 with all locks.
+fn locks() -> classroom::Result<PathBuf> {
+    STEPS.solved(Step::new(10), LOCKS).map_err(|err| Error::Missing(format!("{err:#}")))
+}
+
+/// Makes what is not to be made by root: the root file system, and all our runners. Returns the variables that root
+/// needs in order to find them.
 ///
 /// # Errors
 /// If one of them does not build.
@@ -85,6 +120,18 @@ pub fn prepare() -> classroom::Result<Variables> {
     let programs = STEPS.programs(STEPS.all()).attempt("build the steps")?;
     let mut variables = variables(&["CI", "ROOTFS", "RUST_BACKTRACE"]);
     let folder = programs.first().and_then(|program| program.parent()).unwrap_or(Path::new(""));
+    let mut others = vec![("10-locks".to_string(), locks()?)];
+    for step in STEPS.all() {
+        let program = STEPS.linked_statically(step, None).attempt("link a step statically")?;
+        others.push((format!("{step}-static"), program));
+    }
+    let program = STEPS.linked_statically(Step::new(10), Some(LOCKS));
+    others.push(("10-locks-static".to_string(), program.attempt("link the locks statically")?));
+    for (name, program) in others {
+        let link = folder.join(name);
+        _ = fs::remove_file(&link);
+        fs::hard_link(program, link).attempt("put it beside the steps")?;
+    }
     variables.push(("WORKSHOP_PROGRAMS", folder.into()));
     Ok(variables)
 }
@@ -173,7 +220,7 @@ impl Lab {
     /// [`Failure::NotApplicable`] for other runners.
     pub fn only_steps(&self) -> Outcome {
         match self.runner.kind {
-            Kind::Step(_) => Ok(()),
+            Kind::Step(_) | Kind::Locks => Ok(()),
             _ => not_applicable("the steps' own command line"),
         }
     }
@@ -184,6 +231,14 @@ impl Lab {
     /// [`Failure::NotApplicable`] for crun and runc.
     pub fn not_oci(&self, why: &str) -> Outcome {
         if self.runner.kind == Kind::Oci { not_applicable(why) } else { Ok(()) }
+    }
+
+    /// For cases that the locks do not leave possible, on purpose.
+    ///
+    /// # Errors
+    /// [`Failure::NotApplicable`] for step 10 with all locks.
+    pub fn not_locks(&self, why: &str) -> Outcome {
+        if self.runner.has_locks() { not_applicable(why) } else { Ok(()) }
     }
 
     /// The runner's path on the host.
@@ -204,12 +259,12 @@ impl Lab {
         let mut argv = vec![OsString::from(self.program())];
         let rootfs = options.rootfs.clone().unwrap_or_else(|| "rootfs".into());
         match self.runner.kind {
-            Kind::Step(number) => {
+            Kind::Step(_) | Kind::Locks => {
                 argv.push("run".into());
                 if options.rootfs.is_some() {
                     argv.extend(["--rootfs".into(), rootfs]);
                 }
-                if number < 10 && options.limited() {
+                if self.runner.step() < Some(10) && options.limited() {
                     return not_applicable("no limits");
                 }
                 let limits = [
@@ -355,8 +410,8 @@ impl Lab {
     }
 
     /// For cases in which the runner is killed: its cgroup may stay behind, empty.
-    pub fn cgroups_may_stay(&self) {
-        self.cgroups_may_stay.set(true);
+    pub fn cgroups_may_stay(&self, may: bool) {
+        self.cgroups_may_stay.set(may);
     }
 
     /// What the case itself has mounted on the host so far may stay.
@@ -421,6 +476,23 @@ impl Lab {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Takes away what a case was allowed to leave, or has left: processes, mounts and cgroups.
+    ///
+    /// # Errors
+    /// If that is not possible.
+    pub fn clean(&self) -> Outcome {
+        let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
+        for (pid, _) in self.host.processes().into_iter().filter(new) {
+            self.host.run(&format!("kill -KILL {pid}"))?;
+        }
+        for line in self.host.read("/proc/1/mountinfo")?.lines() {
+            if !self.mounts.borrow().contains(line) {
+                self.host.run(&format!("umount {}", line.split(' ').nth(4).unwrap_or_default()))?;
+            }
+        }
+        self.cgroups.as_ref().map_or(Ok(()), |cgroups| Ok(cgroups.clean()?))
     }
 
     /// Not if it has been killed: see [`watch`].

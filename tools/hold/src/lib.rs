@@ -2,16 +2,19 @@
 //!
 //! - [`CASES`]: the cases, by group, each with what is decided for step 10: it holds, or who closes
 //!   the hole (an exercise, or the guide's list of what is missing);
-//! - [`lab`]: the classroom host on which one case meets one [`Runner`]: a step of the workshop,
-//!   or bubblewrap, crun, runc;
+//! - [`lab`]: the classroom host on which one case meets one [`Runner`]: a step of the workshop, step 10
+//!   with all locks (the exercise of that name), or bubblewrap, crun, runc;
+//! - [`faults`]: every system call fails once;
 //! - [`helper`]: what runs on that host as a program: it starts and kills runners fast;
 //! - [`soak`]: ten thousand containers, and all is as before.
 //!
 //! `cargo run -p hold` prints the table of all cases and runners side by side; `cargo test -p hold` is
-//! step 10's column (and each case on the step that introduces it) as tests. A case that step 10 does
-//! *not* hold is a test as well: it fails as soon as the hole is closed, so that the table stays honest.
+//! step 10's column, the locks' (and each case on the step that introduces it) as tests. A case that step 10 does
+//! *not* hold is a test as well: it fails as soon as the hole is closed, so that the table stays honest. With all locks
+//! every case is held, or cannot apply.
 //! `cargo run -p hold -- --soak 10000` runs the soak; a short one is among the tests.
 
+pub mod faults;
 pub mod helper;
 pub mod lab;
 pub mod soak;
@@ -29,7 +32,7 @@ pub use lab::Runner;
 
 /// What one case is about.
 pub struct Case {
-    /// status, streams, signals, processes, file system, limits or privilege.
+    /// status, streams, signals, processes, file system, limits, privilege or faults.
     pub group: &'static str,
     /// The name of the test.
     pub name: &'static str,
@@ -99,6 +102,11 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 pub type Outcome = Result<()>;
 
 impl Case {
+    /// What is decided for a runner of ours: with all locks, everything holds.
+    pub fn decision(&self, runner: &Runner) -> Decision {
+        if runner.has_locks() { Decision::Held } else { self.decision }
+    }
+
     /// Tries the case on a fresh classroom host, if this is not an earlier step than the one that is to
     /// hold it.
     ///

@@ -15,16 +15,20 @@ use hold::{Case, Decision, Failure, Outcome, Runner};
 #[derive(Parser)]
 #[command(name = "hold", version)]
 struct Cli {
-    /// A step by number or name, or bwrap, crun, runc; may be repeated
-    #[arg(long, value_name = "NAME", default_values = ["10", "bwrap", "crun", "runc"])]
+    /// A step by number or name, or locks, bwrap, crun, runc; may be repeated
+    #[arg(long, value_name = "NAME", default_values = ["10", "locks", "bwrap", "crun", "runc"])]
     runner: Vec<String>,
     /// Also try a step on what only a later one is to hold
     #[arg(long)]
     anyway: bool,
+    /// Faults: let every single call fail, not only some of those that are made very often
+    #[arg(long)]
+    whole: bool,
     /// Only the cases whose group or name contains one of these
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
-    /// Instead: run step 10 this often and more, also at once and with kills; compare the host before and after
+    /// Instead: run step 10, without locks and with all, this often and more, also at once and with kills; compare the
+    /// host before and after
     #[arg(long, value_name = "TIMES")]
     soak: Option<u64>,
 }
@@ -53,8 +57,13 @@ fn run(cli: &Cli) -> classroom::Result<ExitCode> {
             runners.retain(|runner| !runner.needs_root());
         }
     }
+    if cli.whole {
+        hold::faults::whole();
+    }
     if let Some(times) = cli.soak {
-        return Ok(hold::soak::run(times));
+        let failed = |runner: &&Runner| hold::soak::run(runner, times) != ExitCode::SUCCESS;
+        let ours = runners.iter().filter(|runner| runner.step() == Some(10));
+        return Ok(ExitCode::from(u8::from(ours.filter(failed).count() > 0)));
     }
     let wanted = |case: &&Case| {
         let is =
@@ -69,7 +78,7 @@ fn run(cli: &Cli) -> classroom::Result<ExitCode> {
     eprintln!("{} s", start.elapsed().as_secs());
     let fits = |case: &Case, row: &[Outcome]| {
         let mut own = runners.iter().zip(row).filter(|(runner, _)| runner.step() == Some(10));
-        own.all(|(_, outcome)| case.decision.fits(outcome))
+        own.all(|(runner, outcome)| case.decision(runner).fits(outcome))
     };
     let as_decided = cases.iter().zip(&outcomes).all(|(case, row)| fits(case, row));
     Ok(if as_decided { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -149,7 +158,7 @@ fn table(cases: &[&Case], runners: &[Runner], outcomes: &[Vec<Outcome>]) -> Stri
             let why: String = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
             let why: String = why.chars().take(160).collect();
             text += &format!("- {}, {}: {}: {why}", case.name, runner.name, mark(outcome));
-            match case.decision {
+            match case.decision(runner) {
                 Decision::Open(place) if runner.step() == Some(10) => {
                     text += &format!(" ({place})\n")
                 }

@@ -1,4 +1,4 @@
-//! The soak: step 10, with its three limits, many times over, and all is as before.
+//! The soak: step 10, with its three limits, with all locks or without, many times over, and all is as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,26 +11,27 @@ use crate::lab::{Lab, Options, Runner, around};
 use crate::{Outcome, Result, hold};
 
 /// Prints the figures of a soak with `times` runs in a row; see [`soak`].
-pub fn run(times: u64) -> ExitCode {
-    match soak(times, |line| println!("{line}")) {
+pub fn run(runner: &Runner, times: u64) -> ExitCode {
+    println!("{}:", runner.name);
+    match soak(runner, times, |line| println!("{line}")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("soak: {why}");
+            eprintln!("soak of {}: {why}", runner.name);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Runs `/bin/true` in step 10 `times` times in a row, half as often 200 at a time (or fewer, if
+/// Runs `/bin/true` in a container `times` times in a row, half as often 200 at a time (or fewer, if
 /// that is more than there are), and half as often again with SIGKILL and SIGTERM at any moment of
 /// the first 50 ms. Then compares the host before and after: processes, zombies, mounts, cgroups, network
 /// namespaces, files.
 ///
 /// # Errors
 /// [`Failure::NotHeld`] with the first difference.
-pub fn soak(times: u64, mut say: impl FnMut(String)) -> Outcome {
+pub fn soak(runner: &Runner, times: u64, mut say: impl FnMut(String)) -> Outcome {
     // 200 containers at a time.
-    let lab = Lab::with_room_for(2000, &Runner::find("10")?)?;
+    let lab = Lab::with_room_for(2000, runner)?;
     let helper = lab.helper()?;
     let limits =
         Options { pids: Some(20), memory: Some(50 << 20), cpus: Some(0.5), ..Options::default() };

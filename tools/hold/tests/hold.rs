@@ -1,15 +1,18 @@
-//! Step 10's column of the table, and each case on the step that introduces it: one test per case and step.
+//! Step 10's column of the table, with all locks and without, and each case on the step that introduces it: one test
+//! per case and runner.
 
 use std::process::ExitCode;
 
 use classroom::Error;
 use classroom::Result;
 use classroom::trial;
+use classroom::trial::Trial;
 use hold::Case;
 use hold::Decision;
 use hold::Failure;
 use hold::Outcome;
 use hold::Runner;
+use hold::lab::LOCKS;
 
 fn main() -> ExitCode {
     if hold::helper::called() {
@@ -18,20 +21,34 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for case in hold::CASES.iter().copied().flatten() {
         let introduced = (case.decision == Decision::Held && case.since < 10).then_some(case.since);
-        for step in introduced.into_iter().chain([10]) {
-            let name = format!("step{step:02}::{}::{}", case.group.replace(' ', "_"), case.name);
-            trials.push(trial::trial(name, move || test(case, step)));
+        // What fails is another in each step.
+        let between = if case.group == "faults" { case.since + 1..10 } else { 0..0 };
+        for step in introduced.into_iter().chain(between).chain([10]) {
+            trials.push(test(case, &format!("step{step:02}")));
         }
+        trials.push(test(case, LOCKS));
     }
-    trials.push(trial::trial("step10::soak", || {
-        judge(hold::soak::soak(200, |line| println!("{line}")), Decision::Held, "all is as before")
-    }));
-    trial::run_as_root(trials, |name| name.starts_with("step10"), hold::lab::prepare)
+    trials.push(soak("step10"));
+    trials.push(soak(LOCKS));
+    let needs_root = |name: &str| name.starts_with("step10") || name.starts_with(LOCKS);
+    trial::run_as_root(trials, needs_root, hold::lab::prepare)
 }
 
-fn test(case: &Case, step: u8) -> Result<()> {
-    let outcome = Runner::find(&step.to_string()).and_then(|runner| case.try_on(&runner));
-    judge(outcome, case.decision, case.says)
+fn test(case: &'static Case, runner: &str) -> Trial {
+    let name = format!("{runner}::{}::{}", case.group.replace(' ', "_"), case.name);
+    let runner = runner.to_string();
+    trial::trial(name, move || {
+        let runner = Runner::find(&runner).map_err(|err| Error::Missing(err.to_string()))?;
+        judge(case.try_on(&runner), case.decision(&runner), case.says)
+    })
+}
+
+fn soak(runner: &'static str) -> Trial {
+    trial::trial(format!("{runner}::soak"), move || {
+        let runner = Runner::find(runner).map_err(|err| Error::Missing(err.to_string()))?;
+        let outcome = hold::soak::soak(&runner, 200, |line| println!("{line}"));
+        judge(outcome, Decision::Held, "all is as before")
+    })
 }
 
 fn judge(outcome: Outcome, decision: Decision, says: &str) -> Result<()> {

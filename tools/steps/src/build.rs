@@ -27,6 +27,8 @@ pub struct Variant<'a> {
 pub enum Change<'a> {
     /// What this patch changes in its main.rs and its Cargo.toml.
     Patch(&'a Path),
+    /// The same, without these lines of main.rs.
+    Without(&'a Path, Vec<String>),
     /// All of its main.rs.
     Main(String),
 }
@@ -65,7 +67,8 @@ impl Steps {
         let mut known = self.programs.lock().ok().context("another build has failed")?;
         if !names.iter().all(|name| known.contains_key(*name)) {
             let packages = names.iter().flat_map(|name| ["--package", name]);
-            let built = build(cargo().current_dir(&self.root).arg("build").args(packages))?;
+            let built =
+                build(cargo().current_dir(&self.root).arg("build").args(SAY).args(packages))?;
             known.extend(built.0);
         }
         names.iter().map(|name| known.get(*name).cloned().with_context(|| unnamed(name))).collect()
@@ -100,12 +103,52 @@ impl Steps {
         Ok(program)
     }
 
+    /// The program of a step, or of the solution of an exercise, linked statically: for tools that would stumble over
+    /// what the dynamic linker does in front of it.
+    ///
+    /// # Errors
+    /// As [`Steps::solved`].
+    pub fn linked_statically(&self, step: Step, solution: Option<&str>) -> anyhow::Result<PathBuf> {
+        let key = match solution {
+            Some(name) => format!("{step}-{name}-static"),
+            None => format!("{step}-static"),
+        };
+        if let Some(folder) = &self.built {
+            return Ok(folder.join(key));
+        }
+        let mut known = self.programs.lock().ok().context("another build has failed")?;
+        if let Some(program) = known.get(&key) {
+            return Ok(program.clone());
+        }
+        let patch = solution.map(|name| self.root.join(self.solution(step, name)));
+        let change = match &patch {
+            Some(patch) => Change::Patch(patch),
+            None => Change::Main(self.source(step)?),
+        };
+        let package = self.name(step)?;
+        let variant = Variant { package: package.to_string(), step, change };
+        // (Only this crate: how the program is linked is its business alone.)
+        let args = ["rustc", "--package", package, "--", "-Ctarget-feature=+crt-static"];
+        let program = self.build_variants(&key, &[variant], &args)?.programs.remove(0);
+        known.insert(key, program.clone());
+        Ok(program)
+    }
+
     /// Builds variants in a workspace of their own, `target/variants/NAME`, with the dependencies of this one. What has
     /// not changed since the last time is not built again.
     ///
     /// # Errors
     /// If a patch does not apply, or something does not compile.
     pub fn variants(&self, name: &str, variants: &[Variant]) -> anyhow::Result<Variants> {
+        self.build_variants(name, variants, &["build", "--workspace"])
+    }
+
+    fn build_variants(
+        &self,
+        name: &str,
+        variants: &[Variant],
+        args: &[&str],
+    ) -> anyhow::Result<Variants> {
         let all = self.root.join("target/variants");
         // To cargo a package of the same name, at the same path of its workspace, is the same: hence the names of
         // folders.
@@ -133,10 +176,9 @@ impl Steps {
             write(&place.join(member(variant)).join("src/main.rs"), &main)?;
         }
         let mut cargo = cargo();
-        cargo
-            .current_dir(&place)
-            .args(["build", "--workspace"])
-            .env("CARGO_PROFILE_DEV_DEBUG", "0");
+        let (command, args) = args.split_first().context("no command for cargo")?;
+        cargo.current_dir(&place).arg(command).args(SAY).args(args);
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
         let (programs, warnings) = build(cargo.env("CARGO_TARGET_DIR", all.join("built")))?;
         // Where cargo puts a program, another variant of the same name comes next.
         let keep = |variant: &Variant| {
@@ -159,7 +201,7 @@ impl Steps {
         let [manifest, main] = [self.read(&files[0])?, self.read(&files[1])?];
         let patch = match &variant.change {
             Change::Main(text) => return Ok((manifest, text.clone())),
-            Change::Patch(patch) => {
+            Change::Patch(patch) | Change::Without(patch, _) => {
                 patch.canonicalize().with_context(|| format!("no {}", patch.display()))?
             }
         };
@@ -180,7 +222,12 @@ impl Steps {
         let read = |file: &Path| {
             fs::read_to_string(patched.join(file)).context("git apply has removed it")
         };
-        Ok((read(&files[0])?, read(&files[1])?))
+        let mut main = read(&files[1])?;
+        if let Change::Without(_, without) = &variant.change {
+            let lines = main.lines().filter(|line| !without.iter().any(|one| one == line));
+            main = lines.map(|line| format!("{line}\n")).collect();
+        }
+        Ok((read(&files[0])?, main))
     }
 }
 
@@ -195,9 +242,11 @@ fn cargo() -> Command {
     cargo
 }
 
+/// What makes cargo say only that.
+const SAY: [&str; 2] = ["--quiet", "--message-format=json-render-diagnostics"];
+
 /// Builds, and returns the programs that come of it, by name, with what the compiler says.
 fn build(cargo: &mut Command) -> anyhow::Result<(Vec<(String, PathBuf)>, String)> {
-    cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
     let output = cargo.output().context("cannot run cargo")?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
     if !output.status.success() {

@@ -89,10 +89,19 @@ pub fn repository() -> &'static Path {
 pub fn git() -> Command {
     let mut git = Command::new("git");
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"]
-    {
-        git.env_remove(name);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
+        if name != "GIT_CONFIG_GLOBAL" && name != "GIT_CONFIG_NOSYSTEM" {
+            git.env_remove(name);
+        }
     }
+    git
+}
+
+/// `git diff` of two paths that are still to be named, whatever the configuration: also that of the repository, in which
+/// somebody may have said how they like to see differences, or which files are to have none.
+pub fn diff() -> Command {
+    let mut git = git();
+    git.env("GIT_DIR", "/dev/null").args(["diff", "--no-index"]);
     git
 }
 
@@ -106,16 +115,10 @@ pub fn hunks(old: &Path, new: &Path) -> anyhow::Result<Vec<Vec<String>>> {
 
 /// The same, with so many lines around each change.
 fn hunks_within(old: &Path, new: &Path, lines: u32) -> anyhow::Result<Vec<Vec<String>>> {
-    let mut git = git();
-    git.args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--no-textconv"]);
-    git.args(["--diff-algorithm=myers", "--inter-hunk-context=0"]);
-    let output = git
-        .arg(format!("--unified={lines}"))
-        .arg("--")
-        .arg(old)
-        .arg(new)
-        .output()
-        .context("cannot run git")?;
+    let mut git = diff();
+    git.args(["--no-color", "--diff-algorithm=myers", "--inter-hunk-context=0"]);
+    git.arg(format!("--unified={lines}")).arg("--");
+    let output = git.arg(old).arg(new).output().context("cannot run git")?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(0 | 1)), "git diff failed: {}", error.trim());
     let text = String::from_utf8(output.stdout).context("the difference is no text")?;

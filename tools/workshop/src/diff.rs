@@ -1,10 +1,10 @@
-//! `cargo workshop diff` and `compare`: git shows the differences, in its colours and through its pager.
+//! `cargo workshop diff` and `compare`: git shows the differences, in its colours and through a pager.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -94,10 +94,21 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// Lets git show the difference of two paths, relative to the repository.
+/// Lets git show the difference of two paths, relative to the repository: as it is, whatever the learner's git is told to
+/// make of differences.
 fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
-    let mut git = Command::new("git");
-    git.current_dir(repo.root()).args(["diff", "--no-index"]);
+    let mut git = steps::diff();
+    git.current_dir(repo.root());
+    // What is only to be displayed keeps the learner's language and letters.
+    match env::var_os("LC_ALL") {
+        Some(language) => git.env("LC_ALL", language),
+        None => git.env_remove("LC_ALL"),
+    };
+    // A pager that cannot be started would take the output with it.
+    match pager() {
+        Some(pager) => git.env("GIT_PAGER", pager),
+        None => git.env("GIT_PAGER", "cat"),
+    };
     // git knows nothing of https://no-color.org.
     if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         git.arg("--no-color");
@@ -111,8 +122,18 @@ fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
     match status.code() {
         // 1 says that they differ. A signal is the pager's reader who has seen enough.
         Some(0 | 1) | None => Ok(()),
-        Some(code) => bail!("git diff failed with exit status {code}"),
+        Some(code) => bail!("git diff failed with exit status {code}, see above"),
     }
+}
+
+/// The caller's pager, or less; if there is such a program.
+fn pager() -> Option<OsString> {
+    let path = env::var_os("PATH")?;
+    let is_there = |line: &OsString| {
+        let program = line.to_string_lossy().split(' ').next().unwrap_or_default().to_string();
+        env::split_paths(&path).any(|folder| folder.join(&program).is_file())
+    };
+    [env::var_os("PAGER"), Some("less".into())].into_iter().flatten().find(is_there)
 }
 
 #[cfg(test)]

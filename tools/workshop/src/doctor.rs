@@ -10,7 +10,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use nix::unistd::AccessFlags;
 use nix::unistd::access;
 use nix::unistd::geteuid;
 
+use crate::owner;
 use crate::repo::Repo;
 use crate::repo::STEPS;
 use crate::repo::Step;
@@ -29,6 +29,9 @@ use crate::say::RED;
 use crate::say::RESET;
 use crate::say::YELLOW;
 use crate::say::wrap;
+use leftovers::Left;
+use leftovers::leftovers;
+use leftovers::remove;
 use trial::Trial;
 
 /// A machine to look at.
@@ -43,6 +46,10 @@ struct Machine {
     rootfs: PathBuf,
     /// Where cargo builds.
     target: PathBuf,
+    /// The workshop.
+    repository: PathBuf,
+    /// Where temporary files go.
+    temporary: PathBuf,
     /// The processor, as Rust names it.
     arch: &'static str,
     /// How old an empty cgroup has to be to be a leftover: who has just made one is about to join it.
@@ -62,24 +69,6 @@ struct Problem {
     cure: String,
 }
 
-/// What is left of earlier runs, and how to remove it.
-#[derive(Debug, PartialEq)]
-enum Leftover {
-    Mount(PathBuf),
-    Cgroup(PathBuf),
-}
-
-impl Leftover {
-    /// The command that removes it.
-    fn command(&self) -> Vec<String> {
-        let (words, path) = match self {
-            Leftover::Mount(path) => (&["umount", "--lazy", "--"][..], path),
-            Leftover::Cgroup(path) => (&["rmdir", "--"][..], path),
-        };
-        words.iter().map(|word| word.to_string()).chain([path.display().to_string()]).collect()
-    }
-}
-
 const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     kernel,
     namespaces,
@@ -88,7 +77,7 @@ const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     cgroups,
     propagation,
     masked_proc,
-    target,
+    of_root,
     programs,
     root_filesystem,
 ];
@@ -99,8 +88,11 @@ pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
         root: PathBuf::from("/"),
         uid: geteuid().as_raw(),
         path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
-        rootfs: repo.rootfs(),
+        // As the kernel names it.
+        rootfs: repo.rootfs().canonicalize().unwrap_or(repo.rootfs()),
         target: repo.root().join("target"),
+        repository: repo.root().to_path_buf(),
+        temporary: env::temp_dir(),
         arch: env::consts::ARCH,
         settled: Duration::from_secs(2),
     };
@@ -110,13 +102,14 @@ pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
     let problems: Vec<Problem> = PROBES.iter().flat_map(|probe| probe(&machine)).collect();
     let trial = trial::start(repo);
     let left = leftovers(&machine);
-    let (text, all) = report(repo, &problems, &trial, &left);
+    let (mut text, all) = report(repo, &problems, &trial);
+    text += &report_left(&machine, &left);
     say::print(&text);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What to print, and whether all ten steps can be done.
-fn report(repo: &Repo, problems: &[Problem], trial: &Trial, left: &[Leftover]) -> (String, bool) {
+fn report(repo: &Repo, problems: &[Problem], trial: &Trial) -> (String, bool) {
     let mut text = format!("{BOLD}Can this machine do the workshop?{RESET}\n\n");
     let mut verdicts = Vec::new();
     for step in Step::all() {
@@ -163,18 +156,27 @@ fn report(repo: &Repo, problems: &[Problem], trial: &Trial, left: &[Leftover]) -
         text += &format!("\n  {colour}{what}{RESET}\n      {}\n", problem.cure);
     }
     let all = !verdicts.contains(&Verdict::Impossible);
-    if !left.is_empty() {
-        text += &format!(
-            "\n  {YELLOW}Left over from earlier runs{RESET} (`cargo workshop doctor --fix` removes it):\n"
-        );
-        for command in left.iter().map(Leftover::command).take(8) {
-            text += &format!("      sudo {}\n", command.join(" "));
-        }
-        if left.len() > 8 {
-            text += &format!("      … and {} more\n", left.len() - 8);
-        }
-    }
     (text, all)
+}
+
+/// What to print of earlier runs.
+fn report_left(machine: &Machine, left: &Left) -> String {
+    if left.found.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n  {YELLOW}Left over from earlier runs{RESET} (`cargo workshop doctor --fix` removes it):\n"
+    );
+    if left.is_uncertain() {
+        text += &format!(
+            "      mounts below {}, unless a container of root's is running: --fix looks, with sudo\n",
+            machine.rootfs.display()
+        );
+    }
+    for line in left.lines(machine) {
+        text += &format!("      {line}\n");
+    }
+    text
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -610,109 +612,40 @@ fn programs(machine: &Machine) -> Vec<Problem> {
     vec![problem([], format!("Programs are missing: {}.", missing.join("; ")), cure)]
 }
 
-fn target(machine: &Machine) -> Vec<Problem> {
-    let Ok(data) = fs::metadata(machine.file(&machine.target)) else { return Vec::new() };
-    if machine.uid == 0 || data.uid() == machine.uid {
-        return Vec::new();
-    }
-    let what = "The folder target/ belongs to somebody else (cargo was run with sudo?): cargo cannot build.";
-    vec![problem(
-        1..=STEPS,
-        what,
-        format!("sudo chown -R $(id -u):$(id -g) {}", machine.target.display()),
-    )]
-}
-
-// --- Leftovers ---
-
-/// What earlier runs have left behind, and nobody uses any more. Mounts: the last one first.
-fn leftovers(machine: &Machine) -> Vec<Leftover> {
-    let mut left = Vec::new();
-    if !in_use(machine) {
-        let mounts = machine.mounts();
-        for (place, mount) in mounts.iter().enumerate().rev() {
-            let below = mount.point.starts_with(&machine.rootfs);
-            // What is mounted on the folder itself may be the root filesystem (provision.sh does that where the
-            // repository is on a shared folder), unless it only shows the folder once more.
-            if below && (mount.point != machine.rootfs || repeats(mount, &mounts[..place])) {
-                left.push(Leftover::Mount(mount.point.clone()));
-            }
+/// What is root's in the learner's tree: cargo was run with sudo, or git was.
+fn of_root(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (folder, steps, what) in [
+        (machine.target.clone(), STEPS, "cargo cannot build"),
+        (machine.repository.join("my-container"), 0, "cargo workshop catch-up cannot write"),
+        (machine.repository.join(".git"), 0, "git cannot write"),
+    ] {
+        let theirs = somebody_elses(machine.uid, &machine.file(&folder), 3);
+        if let Some(theirs) = theirs.filter(|_| machine.uid != 0) {
+            problems.push(problem(
+                1..=steps,
+                format!(
+                    "In {} is what belongs to somebody else (was something run with sudo?): {what}.",
+                    folder.display()
+                ),
+                owner::cure(&folder, theirs),
+            ));
         }
     }
-    let top = Path::new("/sys/fs/cgroup");
-    for tree in ["", "unified", "pids", "memory", "cpu", "cpu,cpuacct"] {
-        let folder = top.join(tree);
-        let mut found: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with(PREFIX) && is_settled(machine, &entry.path()) {
-                found.push(folder.join(name));
-            }
-        }
-        found.sort();
-        left.extend(found.into_iter().map(Leftover::Cgroup));
+    problems
+}
+
+/// Whose a folder is, or something in it so many folders deep, if not this user's.
+fn somebody_elses(uid: u32, path: &Path, depth: u32) -> Option<u32> {
+    let data = path.symlink_metadata().ok()?;
+    if data.uid() != uid {
+        return Some(data.uid());
     }
-    left
+    let inside = fs::read_dir(path).ok().filter(|_| data.is_dir() && depth > 0)?;
+    inside.flatten().find_map(|entry| somebody_elses(uid, &entry.path(), depth - 1))
 }
 
-/// Whether a mount is a bind mount of a folder on itself.
-fn repeats(mount: &Mount, before: &[Mount]) -> bool {
-    holding(before, &mount.point).is_some_and(|under| {
-        let way = mount.point.strip_prefix(&under.point).unwrap_or(Path::new(""));
-        mount.device == under.device && mount.top.components().eq(under.top.join(way).components())
-    })
-}
-
-/// How step 10 names its cgroups.
-const PREFIX: &str = "step10-";
-
-/// Whether a cgroup is empty, and not only for this moment.
-fn is_settled(machine: &Machine, cgroup: &Path) -> bool {
-    let procs = fs::read_to_string(cgroup.join("cgroup.procs"));
-    let old = fs::metadata(cgroup)
-        .and_then(|data| data.modified())
-        .map(|time| time.elapsed().unwrap_or_default());
-    procs.is_ok_and(|procs| procs.trim().is_empty()) && old.is_ok_and(|old| old >= machine.settled)
-}
-
-/// Whether a process has the root filesystem as its root: a container that is still running.
-fn in_use(machine: &Machine) -> bool {
-    let entries = fs::read_dir(machine.file("/proc")).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path().join("root"))
-        .any(|link| fs::read_link(link).is_ok_and(|root| root == machine.rootfs))
-}
-
-/// Removes what is left over, and nothing else.
-fn remove(machine: &Machine) -> ExitCode {
-    let left = leftovers(machine);
-    if left.is_empty() {
-        say::print("Nothing is left over from earlier runs.\n");
-        return ExitCode::SUCCESS;
-    }
-    let mut failed = false;
-    for leftover in &left {
-        let mut words = leftover.command();
-        if machine.uid != 0 {
-            words.insert(0, "sudo".into());
-        }
-        say::note(&format!("+ {}", words.join(" ")));
-        failed |= !Command::new(&words[0])
-            .args(&words[1..])
-            .status()
-            .is_ok_and(|status| status.success());
-    }
-    if failed {
-        say::error("not everything could be removed; the commands above say why");
-        return ExitCode::FAILURE;
-    }
-    say::print(&format!(
-        "Removed: {}.\n",
-        if left.len() == 1 { "one leftover".into() } else { format!("{} leftovers", left.len()) }
-    ));
-    ExitCode::SUCCESS
-}
-
+mod leftovers;
 #[cfg(test)]
 mod tests;
 mod trial;

@@ -4,6 +4,7 @@ mod catch_up;
 mod check;
 mod diff;
 mod doctor;
+mod owner;
 mod package;
 mod repo;
 mod say;
@@ -77,9 +78,21 @@ enum Task {
     },
 }
 
+/// Whether it is root's on purpose.
+fn is_for_root(task: &Option<Task>) -> bool {
+    match task {
+        Some(Task::Check(args)) => args.is_for_root(),
+        Some(Task::Doctor { fix }) => *fix,
+        _ => false,
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = Repo::find().and_then(|repo| match cli.command {
+    let mine =
+        |repo: &Repo| if is_for_root(&cli.command) { Ok(()) } else { owner::step_down(repo) };
+    let found = Repo::find().and_then(|repo| mine(&repo).map(|()| repo));
+    let done = found.and_then(|repo| match cli.command {
         None => status::show(&repo),
         Some(Task::Check(args)) => check::check(&repo, &args),
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),

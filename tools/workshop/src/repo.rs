@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::bail;
 
+use crate::owner;
 pub use steps::STEPS;
 pub use steps::Step;
 use steps::Steps;
@@ -52,7 +53,9 @@ impl Repo {
     /// A folder for what is worth remembering until `cargo clean`: how far the learner is, which hints were shown.
     pub fn state(&self) -> anyhow::Result<PathBuf> {
         let state = self.root().join("target/workshop");
-        fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        if let Err(err) = fs::create_dir_all(&state) {
+            bail!("cannot create {}: {}", state.display(), owner::why(&state, &err));
+        }
         Ok(state)
     }
 
@@ -61,8 +64,8 @@ impl Repo {
         let main = self.mine().join("src/main.rs");
         if !main.is_file() {
             bail!(
-                "there is no my-container/src/main.rs (to get the empty one back: git checkout my-container; \
-                 to start from a step: cargo workshop catch-up 1)"
+                "there is no my-container/src/main.rs (to get the empty one back: git checkout \
+                 my-container/src/main.rs; to start from a step: cargo workshop catch-up 1)"
             );
         }
         Ok(main)

@@ -1,6 +1,9 @@
 //! Output for people: in colour on a terminal (and where NO_COLOR allows it), plain everywhere else.
 
 use std::io::Write;
+use std::io::stdout;
+
+use rustix::termios::tcgetwinsize;
 
 pub const BOLD: &str = "\x1b[1m";
 pub const RED: &str = "\x1b[1;31m";
@@ -25,14 +28,22 @@ pub fn note(message: &str) {
     _ = writeln!(anstream::stderr(), "{message}");
 }
 
-/// Lines of at most 88 characters, broken at spaces.
+/// How many characters a line may have: as many as the terminal has columns, but no more than one likes to read.
+pub fn width() -> usize {
+    const COMFORTABLE: usize = 100;
+    let columns = tcgetwinsize(stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { COMFORTABLE } else { columns.clamp(40, COMFORTABLE) }
+}
+
+/// Lines that leave room for a margin, broken at spaces.
 pub fn wrap(line: &str) -> Vec<String> {
-    const WIDTH: usize = 88;
+    const MARGIN: usize = 12;
+    let width = width() - MARGIN;
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let last = lines.len() - 1;
         let line = &mut lines[last];
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(word.to_string());
         } else {
             if !line.is_empty() {

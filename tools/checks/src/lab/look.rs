@@ -1,5 +1,6 @@
 //! What is to be seen from the host: processes, namespaces, mounts.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -18,8 +19,16 @@ pub struct Process {
     pub args: Vec<String>,
 }
 
-/// A mount point, and the type of what is mounted there.
-pub type Mount = (String, String);
+/// A mount.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mount {
+    /// Where it is.
+    pub point: String,
+    /// The type of what is mounted there.
+    pub kind: String,
+    /// Whether what is mounted on it shows in its copies, too.
+    pub shared: bool,
+}
 
 impl Lab {
     /// The host's processes.
@@ -29,16 +38,35 @@ impl Lab {
 
     /// A process of the host, if it is there.
     pub fn process(&self, pid: u32) -> Option<Process> {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        let zombie = fields.next()? == "Z";
-        let parent = fields.next()?.parse().ok()?;
+        let (parent, zombie) = self.state(pid)?;
         let args = fs::read(self.proc(pid, "cmdline")).unwrap_or_default();
         let args =
             args.split(|byte| *byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());
         let mut args: Vec<String> = args.collect();
         args.pop();
         Some(Process { pid, parent, zombie, args })
+    }
+
+    /// The parent of a process, and whether it is a zombie.
+    fn state(&self, pid: u32) -> Option<(u32, bool)> {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let zombie = fields.next()? == "Z";
+        Some((fields.next()?.parse().ok()?, zombie))
+    }
+
+    /// The numbers of all processes, and of their parents. (Whoever asks for the arguments of a process that forks
+    /// without end waits long: the kernel locks its memory for both.)
+    pub(crate) fn family(&self) -> BTreeMap<u32, u32> {
+        let entries = fs::read_dir(self.host.path("/proc")).into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.filter_map(|pid| Some((pid, self.state(pid)?.0))).collect()
+    }
+
+    /// How many processes and threads there are.
+    pub(crate) fn tasks(&self) -> usize {
+        let threads = |pid| fs::read_dir(self.proc(pid, "task")).map_or(1, |tasks| tasks.count());
+        self.family().into_keys().map(threads).sum()
     }
 
     /// Whether a process is there, and has not ended.
@@ -49,6 +77,18 @@ impl Lab {
     /// Whether there is a process with these arguments that has not ended.
     pub fn runs(&self, args: &[&str]) -> bool {
         self.processes().iter().any(|process| process.args == args && !process.zombie)
+    }
+
+    /// Where the stack of a process begins: somewhere else after each execve(2). (proc_pid_stat(5): field 28.)
+    pub(crate) fn stack(&self, pid: u32) -> Option<u64> {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
+        stat.rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(25)?
+            .parse()
+            .ok()
+            .filter(|place| *place != 0)
     }
 
     /// A file of a process, as the host's /proc has it.
@@ -71,24 +111,22 @@ impl Lab {
 
     /// What is mounted on the host, in the order of mounting.
     pub fn mounts(&self) -> Vec<Mount> {
-        self.mounts_of(1)
+        // As the machine sees it: the host's own /proc may be covered.
+        mounts(
+            &fs::read_to_string(format!("/proc/{}/mountinfo", self.host.pid())).unwrap_or_default(),
+        )
     }
 
     /// What is mounted for a process.
     pub fn mounts_of(&self, pid: u32) -> Vec<Mount> {
-        let table = fs::read_to_string(self.proc(pid, "mountinfo")).unwrap_or_default();
-        let mount = |line: &str| {
-            let point = line.split(' ').nth(4).unwrap_or_default();
-            let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
-            (point.to_string(), kind.unwrap_or_default().to_string())
-        };
-        table.lines().map(mount).collect()
+        mounts(&fs::read_to_string(self.proc(pid, "mountinfo")).unwrap_or_default())
     }
 
     /// The mounts that the host has now and did not have before.
     pub fn mounts_since(&self, before: &[Mount]) -> Vec<Mount> {
         let mut rest = before.to_vec();
-        let is_new = |mount: &Mount| match rest.iter().position(|known| known == mount) {
+        let same = |one: &Mount, other: &Mount| one.point == other.point && one.kind == other.kind;
+        let is_new = |mount: &Mount| match rest.iter().position(|known| same(known, mount)) {
             Some(place) => {
                 rest.swap_remove(place);
                 false
@@ -98,28 +136,76 @@ impl Lab {
         self.mounts().into_iter().filter(is_new).collect()
     }
 
-    /// What is mounted on the host since then and does not go away, as a list of mount points. Empty if all is gone.
-    pub fn mounts_left(&self, before: &[Mount]) -> String {
+    /// What is mounted on the host since then and does not go away.
+    pub fn mounts_left(&self, before: &[Mount]) -> Vec<Mount> {
         let mut left = Vec::new();
         self.wait_until(|| {
             left = self.mounts_since(before);
             left.is_empty()
         });
-        points(&left)
+        left
     }
 
     /// Whether something is mounted on top of a process' root.
     pub fn is_stacked(&self, pid: u32) -> bool {
-        self.mounts_of(pid).iter().filter(|(point, _)| point == "/").count() > 1
+        self.mounts_of(pid).iter().filter(|mount| mount.point == "/").count() > 1
     }
 
-    /// Whether the host has fewer mounts than in the beginning.
-    pub(super) fn has_lost_mounts(&self) -> bool {
-        (1..self.mounts).contains(&self.mounts().len())
+    /// The mounts that the host had in the beginning, and has not any more.
+    pub(crate) fn lost_mounts(&self) -> Vec<Mount> {
+        let mut rest = self.mounts();
+        let is_lost =
+            |mount: &&Mount| match rest.iter().position(|other| other.point == mount.point) {
+                Some(place) => {
+                    rest.swap_remove(place);
+                    false
+                }
+                None => true,
+            };
+        self.mounts.iter().filter(is_lost).cloned().collect()
     }
+
+    /// Whether some of its mounts, which were shared, are private now.
+    pub(crate) fn has_private_mounts(&self) -> bool {
+        self.mounts().iter().any(|mount| {
+            !mount.shared && self.mounts.iter().any(|old| old.point == mount.point && old.shared)
+        })
+    }
+
+    /// Whether a process waits for something.
+    pub(crate) fn is_waiting(&self, pid: u32) -> bool {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+    }
+
+    /// A set of signals of a process: `SigBlk`, `SigIgn`, `SigCgt`, or `ShdPnd`, as proc_pid_status(5) calls them.
+    pub fn signals(&self, pid: u32, which: &str) -> Vec<i32> {
+        let status = fs::read_to_string(self.proc(pid, "status")).unwrap_or_default();
+        signals(&status, which)
+    }
+}
+
+/// The mounts in a table such as /proc/self/mountinfo.
+fn mounts(table: &str) -> Vec<Mount> {
+    let mount = |line: &str| {
+        let (left, right) = line.split_once(" - ").unwrap_or((line, ""));
+        Mount {
+            point: left.split(' ').nth(4).unwrap_or_default().to_string(),
+            kind: right.split(' ').next().unwrap_or_default().to_string(),
+            shared: left.contains(" shared:"),
+        }
+    };
+    table.lines().map(mount).collect()
+}
+
+/// A set of signals, of what /proc/PID/status says.
+pub fn signals(status: &str, which: &str) -> Vec<i32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+    let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|signal| bits >> (signal - 1) & 1 == 1).collect()
 }
 
 /// The mount points, as a list to read.
 pub fn points(mounts: &[Mount]) -> String {
-    mounts.iter().map(|(point, _)| point.as_str()).collect::<Vec<_>>().join(", ")
+    mounts.iter().map(|mount| mount.point.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -5,16 +5,17 @@
 //!
 //! - [`Lab`]: starting the program;
 //! - [`Running`], [`Done`] and [`Held`]: a run, from its start to its end;
+//! - [`Early`]: one that is held before it has said a word;
 //! - `look`: what is to be seen of it from the host: processes, namespaces, mounts;
-//! - `why`: why it did not start, in terms of the system call.
+//! - [`Trace`]: its system calls.
 
+mod early;
 mod look;
 mod run;
-mod why;
+mod trace;
 
 use std::cell::Cell;
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs;
@@ -24,26 +25,29 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use classroom::Cgroups;
+use classroom::Error;
 use classroom::Host;
 use classroom::Session;
 use classroom::root::quoted;
+use nix::sys::statvfs::statvfs;
 
 use crate::Failure;
 use crate::Result;
 use crate::Stop;
+use crate::causes;
 
+pub use early::Early;
+pub use look::Mount;
 pub use look::Process;
 pub use look::points;
+pub use look::signals;
 pub use run::Done;
 pub use run::Held;
 pub use run::Running;
 pub use run::excerpt;
 pub use run::shortened;
-pub use why::NOT_ROOT_INSIDE;
-pub use why::PROC_ON_HOST;
-pub use why::denied;
-pub use why::why_no_map;
+pub use trace::Call;
+pub use trace::Trace;
 
 /// How long a program may take for what takes milliseconds: so many times what it took to make the host, within limits.
 /// A machine that is loaded, or emulated, is slow in both.
@@ -60,36 +64,58 @@ pub const NULL: &str = "/workshop/rootfs/dev/null";
 pub struct Lab {
     /// The host.
     pub host: Host,
+    program: PathBuf,
     deadline: Duration,
-    /// How many mounts there were in the beginning.
-    mounts: usize,
+    /// The mounts that there were in the beginning.
+    mounts: Vec<Mount>,
     soiled: Cell<bool>,
-    // Below the host: fields are dropped in this order.
-    seen: Seen,
-    /// Where the program makes its cgroups, if this is root.
-    _cgroups: Option<Cgroups>,
+    /// The name of the check that is being made.
+    check: Cell<&'static str>,
+    strace: OnceCell<bool>,
 }
 
 impl Lab {
     /// A fresh host with this program on it.
     ///
     /// # Errors
-    /// As [`Host::start`].
+    /// As [`Host::start`]; and where there is no wall around it: what has not been seen yet may fork without end.
     pub fn new(program: &Path) -> classroom::Result<Lab> {
         let start = Instant::now();
         let host = Host::start(program)?;
-        // Without them (an ordinary user, a container) the program has to say itself what it cannot do.
-        let cgroups = Cgroups::on(&host).ok();
+        if let Some(why) = host.fence().missing() {
+            return Err(Error::Missing(format!(
+                "what a program that forks without end does to this machine cannot be limited here: {why}. Check as an \
+                 ordinary user, for whom the kernel has a limit of its own (root is not bound by it)"
+            )));
+        }
         let deadline = (start.elapsed() * PATIENCE).clamp(SHORTEST, LONGEST);
-        let (soiled, seen) = (Cell::new(false), Seen::default());
-        let mut lab = Lab { host, deadline, mounts: 0, soiled, seen, _cgroups: cgroups };
+        let (program, soiled, check) = (program.to_path_buf(), Cell::new(false), Cell::new(""));
+        let mut lab = Lab {
+            host,
+            program,
+            deadline,
+            mounts: Vec::new(),
+            soiled,
+            check,
+            strace: OnceCell::new(),
+        };
         // Alpine's shell cannot start anything in the background without it, and steps 05 and 06 have no /dev yet.
         let null = lab.host.path(NULL);
         if !null.exists() {
             _ = fs::write(null, "");
         }
-        lab.mounts = lab.mounts().len();
+        lab.mounts = lab.mounts();
         Ok(lab)
+    }
+
+    /// Says which check comes now.
+    pub(crate) fn begin(&self, check: &'static str) {
+        self.check.set(check);
+    }
+
+    /// The name of the check that is being made.
+    pub(crate) fn check(&self) -> &'static str {
+        self.check.get()
     }
 
     /// Says that the host will not be as it was, although the check passes.
@@ -99,7 +125,7 @@ impl Lab {
 
     /// Whether the next check may use this host.
     pub fn is_clean(&self) -> bool {
-        !self.soiled.get() && self.processes().len() == 1 && self.mounts().len() == self.mounts
+        !self.soiled.get() && self.processes().len() == 1 && self.mounts() == self.mounts
     }
 
     /// The program's path on the host.
@@ -111,7 +137,7 @@ impl Lab {
     ///
     /// # Errors
     /// If it has no end.
-    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Done> {
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Done<'_>> {
         self.start(args)?.end()
     }
 
@@ -158,24 +184,89 @@ impl Lab {
         let mut all: Vec<&OsStr> = ["sh", "-c", &script, "sh"].map(OsStr::new).to_vec();
         all.extend(argv.iter().map(AsRef::as_ref));
         let mut command = if learner { self.host.learner(&all) } else { self.host.command(&all) };
-        let did = shown.map_or_else(|| line(argv), String::from);
+        let did = shown.map_or_else(|| line(argv, learner), String::from);
         let session = match Session::start(&mut command) {
             Ok(session) => session,
             Err(err) => {
                 let got = format!("it cannot be started: {err}");
                 let cause = "this machine is out of processes or memory".into();
-                return Err(Stop::Wrong(Failure { did, expected: "it starts".into(), got, cause }));
+                let failure = Failure { did, expected: "it starts".into(), got, cause };
+                return Err(Stop::Wrong(Box::new(failure)));
             }
         };
-        let command = argv.iter().skip(2).map(|arg| arg.as_ref().to_os_string()).collect();
+        let args: Vec<OsString> = argv.iter().skip(2).map(|arg| arg.as_ref().into()).collect();
+        let first = argv.first().map(AsRef::as_ref);
+        let plain = first == Some(OsStr::new(&self.program())) && argv.len() > 2;
         Ok(Running {
             lab: self,
             did,
-            command,
+            command: args.clone(),
+            args,
             session,
             note: self.host.path(&note),
             glanced: Instant::now(),
+            learner,
+            plain: plain && !self.soiled.get(),
+            signalled: Cell::new(false),
         })
+    }
+
+    /// Whether there is strace(1), and it works.
+    pub fn has_strace(&self) -> bool {
+        let works = || {
+            let tried = self.host.run("strace -o /dev/null true");
+            tried.is_ok_and(|tried| tried.status == 0)
+        };
+        *self.strace.get_or_init(works)
+    }
+
+    /// Runs `program run ARGS`, in which one system call takes its time, if something here can do that.
+    ///
+    /// # Errors
+    /// As [`run`](Lab::run).
+    pub fn run_slowed(&self, call: &str, args: &[&str]) -> Result<Done<'_>> {
+        if !self.has_strace() {
+            return self.run(args);
+        }
+        let (trace, delay) = (format!("trace={call}"), format!("inject={call}:delay_enter=100000"));
+        let program = self.program();
+        let strace =
+            ["strace", "-f", "-o", "/dev/null", "-e", &trace, "-e", &delay, &program, "run"];
+        let shown = self.typed(&[&["run"], args].concat());
+        let mut running = self.start_as(Some(&shown), &[&strace, args].concat())?;
+        running.command = args.iter().map(OsString::from).collect();
+        running.args = running.command.clone();
+        running.plain = true;
+        running.end()
+    }
+
+    /// The system calls of `program run ARGS`, with nothing to read, on a fresh host. None where there is no strace(1),
+    /// or it has no end.
+    pub(crate) fn trace(&self, args: &[String], learner: bool) -> Trace {
+        const FILE: &str = "/tmp/trace";
+        const SECONDS: &str = "5";
+        let traced = || -> classroom::Result<Trace> {
+            let lab = Lab::new(&self.program)?;
+            let strace = [
+                "timeout",
+                "--kill-after=1",
+                SECONDS,
+                "strace",
+                "-f",
+                "-y",
+                "-s",
+                "300",
+                "-o",
+                FILE,
+            ];
+            let calls = format!("trace={}", trace::CALLS);
+            let argv = strace.into_iter().chain(["-e", &calls]).map(String::from);
+            let argv = argv.chain([lab.program(), "run".into()]).chain(args.iter().cloned());
+            let mut command = if learner { lab.host.learner(argv) } else { lab.host.command(argv) };
+            classroom::output(&mut command)?;
+            Ok(Trace::parse(&lab.host.read(FILE)?, &self.program()))
+        };
+        traced().unwrap_or_default()
     }
 
     /// Starts a container that stays until [`Held::release`]: `sh -c 'SCRIPT; echo ready; read line'`.
@@ -193,29 +284,40 @@ impl Lab {
             return Err(running.wrong(
                 "the command runs",
                 "it runs, but not as a process of its own",
-                why::UNSEEN,
+                causes::UNSEEN,
             ));
         };
-        crate::step10::remember_all(self, command);
         Ok(Held { before, runner, command, running })
     }
 
-    /// Whether the program has taken the host's root away from it.
-    pub fn is_lost(&self) -> Option<Failure> {
-        if self.host.path("/workshop").is_dir() {
-            return None;
-        }
-        Some(Failure {
-            did: format!("{} run echo hello", self.host.program()),
-            expected: "the host keeps its root directory and its mounts".into(),
-            got: "the host's own root directory was exchanged for the root filesystem".into(),
-            cause: why::LOST.into(),
-        })
+    /// Whether the host is still there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.host.is_alive()
+    }
+
+    /// Whether nothing more can be written to the host's files.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = statvfs(&self.host.path("/"));
+        state.is_ok_and(|state| state.blocks_available() == 0 || state.files_available() == 0)
+    }
+
+    /// A command line as one would type it.
+    pub(crate) fn typed(&self, args: &[&str]) -> String {
+        line(&[&[&*self.program()], args].concat(), false)
     }
 
     /// Waits until something is the case. False if it is not until the deadline.
-    pub fn wait_until(&self, mut is: impl FnMut() -> bool) -> bool {
-        let end = Instant::now() + self.deadline / 4;
+    pub fn wait_until(&self, is: impl FnMut() -> bool) -> bool {
+        self.wait(self.deadline / 4, is)
+    }
+
+    /// The same, for what happens at once or not at all.
+    pub(crate) fn wait_a_moment(&self, is: impl FnMut() -> bool) -> bool {
+        self.wait(GLANCE * 10, is)
+    }
+
+    fn wait(&self, patience: Duration, mut is: impl FnMut() -> bool) -> bool {
+        let end = Instant::now() + patience;
         loop {
             if is() {
                 return true;
@@ -226,35 +328,16 @@ impl Lab {
             thread::sleep(GLANCE);
         }
     }
-
-    /// Remembers a cgroup that this lab has caused, to be removed with it.
-    pub fn remember(&self, cgroup: PathBuf) {
-        self.seen.0.borrow_mut().insert(cgroup);
-    }
 }
 
-/// A command line as a person in /workshop would type it.
-fn line<S: AsRef<OsStr>>(argv: &[S]) -> String {
+/// A command line as one would type it in the repository, and can paste it.
+fn line<S: AsRef<OsStr>>(argv: &[S], learner: bool) -> String {
     let words = argv.iter().map(|arg| arg.as_ref().to_string_lossy());
-    let words = words.map(|word| quoted(word.trim_start_matches("/workshop/")));
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// Cgroups that a command was seen in. They are removed when the host is gone, and with it their processes: a program
-/// may have made them where the host has none of its own.
-#[derive(Default)]
-struct Seen(RefCell<BTreeSet<PathBuf>>);
-
-impl Drop for Seen {
-    fn drop(&mut self) {
-        for dir in self.0.borrow().iter() {
-            // EBUSY until the kernel has buried the last process.
-            for _ in 0..100 {
-                if fs::remove_dir(dir).is_ok() || !dir.is_dir() {
-                    break;
-                }
-                thread::sleep(GLANCE);
-            }
-        }
-    }
+    let words = words.map(|word| match word.strip_prefix("/workshop/") {
+        Some("my-container") => "cargo run -qp my-container --".to_string(),
+        Some(inside) => quoted(inside),
+        None => quoted(&word),
+    });
+    let line = words.collect::<Vec<_>>().join(" ");
+    if learner { format!("WORKSHOP_SUDO=no {line}") } else { line }
 }

@@ -1,5 +1,6 @@
 //! A run of the learner's program, from its start to its end.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs;
@@ -13,11 +14,13 @@ use nix::sys::signal::Signal;
 
 use super::GLANCE;
 use super::Lab;
-use super::why;
+use super::Process;
+use super::Trace;
 use crate::Cause;
 use crate::Failure;
 use crate::Result;
 use crate::Stop;
+use crate::causes;
 
 /// More processes than any check needs.
 const MANY: usize = 200;
@@ -26,15 +29,24 @@ const FLOOD: usize = 1 << 20;
 
 /// A run that has not ended yet.
 pub struct Running<'a> {
-    pub(super) lab: &'a Lab,
+    /// Where it runs.
+    pub lab: &'a Lab,
     pub(super) did: String,
     pub(super) command: Vec<OsString>,
+    /// All that stands behind `run`: options, and the command.
+    pub(super) args: Vec<OsString>,
     pub(super) session: Session,
     pub(super) note: PathBuf,
     pub(super) glanced: Instant,
+    /// Whether an ordinary user has started it.
+    pub(super) learner: bool,
+    /// Whether it can be repeated as it is: `run` with these arguments, on a fresh host.
+    pub(super) plain: bool,
+    /// Whether a signal was sent.
+    pub signalled: Cell<bool>,
 }
 
-impl Running<'_> {
+impl<'a> Running<'a> {
     /// Sends a line.
     pub fn say(&mut self, line: &str) {
         self.send(format!("{line}\n").as_bytes());
@@ -55,7 +67,16 @@ impl Running<'_> {
     pub fn inside(&self) -> Option<u32> {
         let list = self.lab.processes();
         let is_it = |args: &[String]| self.command.iter().eq(args.iter().map(OsStr::new));
-        list.iter().rev().find(|process| is_it(&process.args)).map(|process| process.pid)
+        let parent = |pid: u32| list.iter().find(|process| process.pid == pid).map(|it| it.parent);
+        let line = |pid| std::iter::successors(Some(pid), |pid| parent(*pid));
+        let runner = self.runner();
+        let ours = |process: &Process| line(process.pid).any(|pid| pid == runner);
+        // What a shell is about to start has the shell's own arguments for a moment.
+        let mut found: Vec<&Process> = list.iter().filter(|process| is_it(&process.args)).collect();
+        if found.iter().any(|process| ours(process)) {
+            found.retain(|process| ours(process));
+        }
+        found.first().map(|process| process.pid)
     }
 
     /// Sends a signal to the runner.
@@ -64,6 +85,7 @@ impl Running<'_> {
     /// If the host does not answer.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let number = self.runner();
+        self.signalled.set(true);
         if number != 0 {
             self.lab.host.run(&format!("kill -{} {number}", signal as i32))?;
         }
@@ -83,7 +105,7 @@ impl Running<'_> {
             if self.session.is_over() {
                 let done = self.done();
                 let expected = format!("the command runs and prints {:?}", pattern.trim_end());
-                return Err(done.wrong(expected, done.summary(), self.lab.why_not_run(&done)));
+                return Err(done.wrong(expected, done.summary(), causes::why_not_run(&done)));
             }
             self.glance(end)?;
         }
@@ -93,7 +115,7 @@ impl Running<'_> {
     ///
     /// # Errors
     /// If it does not come.
-    pub fn end(mut self) -> Result<Done> {
+    pub fn end(mut self) -> Result<Done<'a>> {
         self.session.close();
         let end = Instant::now() + self.lab.deadline;
         while !self.session.is_over() {
@@ -106,7 +128,7 @@ impl Running<'_> {
     ///
     /// # Errors
     /// If it does not come.
-    pub fn exit(mut self) -> Result<Done> {
+    pub fn exit(mut self) -> Result<Done<'a>> {
         let end = Instant::now() + self.lab.deadline;
         while self.session.status().is_none() {
             self.glance(end)?;
@@ -114,10 +136,17 @@ impl Running<'_> {
         Ok(self.done())
     }
 
-    fn done(&self) -> Done {
+    /// What has come of it so far.
+    pub fn done(&self) -> Done<'a> {
         let status = self.session.status();
         Done {
+            lab: self.lab,
             did: self.did.clone(),
+            command: texts(&self.command),
+            args: texts(&self.args),
+            learner: self.learner,
+            plain: self.plain,
+            signalled: self.signalled.get(),
             stdout: String::from_utf8_lossy(self.session.stdout()).into_owned(),
             bytes: self.session.stdout().to_vec(),
             stderr: String::from_utf8_lossy(self.session.stderr()).into_owned(),
@@ -143,41 +172,45 @@ impl Running<'_> {
             return Ok(());
         }
         self.glanced = Instant::now();
-        let count = self.lab.host.processes().len();
-        let (got, cause) = if count > MANY {
-            (format!("{count} processes, and ever more (they have been stopped)"), why::FORKS)
+        let count = self.lab.tasks();
+        let (got, cause) = if count > MANY || self.lab.host.fence().hits().processes {
+            let got = format!("{count} processes, and ever more (they have been stopped)");
+            (got, causes::many(self.lab))
         } else if self.session.stdout().len() + self.session.stderr().len() > FLOOD {
-            ("it prints without end (it has been stopped)".into(), "a loop that has no end")
+            ("it prints without end (it has been stopped)".into(), "a loop that has no end".into())
         } else if Instant::now() > end {
             let seconds = self.lab.deadline.as_secs();
-            (
-                format!("it still runs after {seconds} seconds (it has been stopped)"),
-                self.why_it_hangs(),
-            )
+            let got = format!("it still runs after {seconds} seconds (it has been stopped)");
+            (got, causes::hang(self))
         } else {
             return Ok(());
         };
         let done = self.done();
-        Err(Stop::Wrong(done.failure("it ends".into(), got, cause.into())))
+        let cause = causes::better(&done, &cause).unwrap_or(cause);
+        Err(Stop::Wrong(Box::new(done.failure("it ends".into(), got, cause))))
     }
 
-    fn why_it_hangs(&self) -> &'static str {
-        if self.session.status().is_some() {
-            return why::LEAVES_BEHIND;
-        }
-        match self.inside().and_then(|command| self.lab.process(command)) {
-            None if self.session.stdout().is_empty() => why::NOT_STARTED_YET,
-            None => why::WAITS_FOR_NOTHING,
-            Some(command) if command.zombie => why::NOT_WAITED_FOR,
-            Some(_) => why::COMMAND_RUNS,
-        }
+    /// What it says, and how it has ended.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
     }
 }
 
 /// A run that has ended.
-#[derive(Clone, Debug)]
-pub struct Done {
+#[derive(Clone)]
+pub struct Done<'a> {
+    /// Where it ran.
+    pub lab: &'a Lab,
     did: String,
+    /// The words of the command.
+    pub command: Vec<String>,
+    /// All that stands behind `run`: options, and the command.
+    pub args: Vec<String>,
+    /// Whether an ordinary user has started it.
+    pub learner: bool,
+    plain: bool,
+    /// Whether a signal was sent to it.
+    pub signalled: bool,
     /// What it wrote to stdout.
     pub stdout: String,
     /// The same, byte by byte.
@@ -190,7 +223,7 @@ pub struct Done {
     pub signal: Option<i32>,
 }
 
-impl Done {
+impl Done<'_> {
     /// A failure of this run.
     pub fn wrong(
         &self,
@@ -198,8 +231,36 @@ impl Done {
         got: impl Into<String>,
         cause: impl Into<Cause>,
     ) -> Stop {
-        let cause = why::misfortune(self).map_or_else(|| cause.into(), Cause::from);
-        Stop::Wrong(self.failure(expected.into(), got.into(), cause))
+        let cause = cause.into();
+        let cause = causes::better(self, &cause).unwrap_or(cause);
+        Stop::Wrong(Box::new(self.failure(expected.into(), got.into(), cause)))
+    }
+
+    /// The words of the command, without the options before it: all of ours have a value.
+    pub fn words(&self) -> &[String] {
+        let mut words = &self.command[..];
+        while let [option, _, rest @ ..] = words {
+            if !option.starts_with("--") {
+                break;
+            }
+            words = if option.contains('=') { &words[1..] } else { rest };
+        }
+        words
+    }
+
+    /// Why the command did not run, or not as it should.
+    pub fn why_not_run(&self) -> Cause {
+        causes::why_not_run(self)
+    }
+
+    /// Why the command did not run, if that is known.
+    pub fn why(&self) -> Option<Cause> {
+        causes::why(self)
+    }
+
+    /// Its system calls: it is run once more, on a fresh host.
+    pub fn trace(&self) -> Trace {
+        if self.plain { self.lab.trace(&self.args, self.learner) } else { Trace::default() }
     }
 
     fn failure(&self, expected: String, mut got: String, cause: Cause) -> Failure {
@@ -240,12 +301,12 @@ pub struct Held<'a> {
     pub running: Running<'a>,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
     /// Lets it go on to its end.
     ///
     /// # Errors
     /// If that does not come.
-    pub fn release(mut self) -> Result<Done> {
+    pub fn release(mut self) -> Result<Done<'a>> {
         self.running.say("go on");
         self.running.end()
     }
@@ -260,30 +321,17 @@ impl Held<'_> {
     /// # Errors
     /// The cause, as a sentence.
     pub fn apart(&self, kind: &str, flag: &str) -> Result<(), String> {
-        let lab = self.running.lab;
-        let [host, runner, command] =
-            [1, self.runner, self.command].map(|pid| lab.namespace(pid, kind));
-        if command != host {
-            return Ok(());
-        }
-        Err(if runner == host {
-            format!(
-                "the command is still in the {kind} namespace of the host: nobody has called unshare(2) with {flag} \
-                 (or clone(2) with it) before it was started"
-            )
-        } else {
-            format!(
-                "your program itself is in a new {kind} namespace, but the command is not: unshare({flag}) came after \
-                 the command was started. A process gets its namespaces from its parent at the moment when it is \
-                 made: unshare first, then spawn"
-            )
-        })
+        causes::together(self, kind, flag).map_or(Ok(()), Err)
     }
 
     /// Why it is not apart, or else another cause.
     pub fn why_together(&self, kind: &str, flag: &str, otherwise: &str) -> String {
         self.apart(kind, flag).err().unwrap_or_else(|| otherwise.into())
     }
+}
+
+fn texts(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// What a program says on stderr, without the line that every run prints.

@@ -1,12 +1,16 @@
 //! Limits on processes, memory and CPU time.
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use classroom::{Cgroups, output, until};
+use classroom::error::Attempt;
+use classroom::{Cgroups, Session, output, until};
 
-use crate::lab::{Lab, Options, Running};
-use crate::{Case, Outcome, Result, hold, not_applicable, same};
+use crate::lab::{Lab, Options, Running, around};
+use crate::{Case, Outcome, Result, hold, not_applicable, only_root, same};
 
 const GROUP: &str = "limits";
 
@@ -36,11 +40,18 @@ pub const CASES: &[Case] = &[
     case!(10, after_not_found, "no cgroup is left if the command is not found"),
     case!(10, after_failed_setup, "no cgroup is left if the rootfs is missing"),
     case!(10, after_sigterm, "no cgroup is left after SIGTERM, and after SIGINT"),
+    case!(10, after_child_cgroup, "nor if the container has made cgroups in its own"),
     case!(10, release_agent, "no release_agent can be set (CVE-2022-0492)"),
     case!(
         10,
         cgroup_mounted,
         "container root cannot raise its own limit by mounting the cgroup file system",
+        "guide: the cgroup, from inside; exercise 09-caps"
+    ),
+    case!(
+        10,
+        other_trees,
+        "a cgroup of the host in another tree (v1: freezer) cannot be frozen",
         "guide: the cgroup, from inside; exercise 09-caps"
     ),
     case!(
@@ -195,7 +206,7 @@ fn pids_one(lab: &Lab) -> Outcome {
     if lab.only_steps().is_err() {
         return Ok(()); // the command is the one process
     }
-    hold([125, 126].contains(&out.status), || format!("status {}", out.status))?;
+    same("status", out.status, 125)?;
     hold(out.stderr.contains("temporarily unavailable"), || out.stderr)
 }
 
@@ -297,6 +308,66 @@ fn after_sigterm(lab: &Lab) -> Outcome {
 /// Mounts the cgroup file system of the pids controller, whichever version.
 const MOUNT: &str = "mkdir -p /cg; mount -t cgroup -o pids pids /cg 2>/dev/null || \
     mount -t cgroup2 cgroup2 /cg 2>/dev/null || exit 7; cd /cg; ";
+
+fn after_child_cgroup(lab: &Lab) -> Outcome {
+    cgroups(lab)?;
+    let out =
+        lab.run(&format!("{MOUNT} mkdir one one/two && test -d one/two && exit 8; exit 9"))?;
+    hold([7, 8].contains(&out.status), || format!("status {}: {}", out.status, out.stderr))?;
+    lab.nothing_is_left()
+}
+
+/// A cgroup in a tree of version 1 that no runner joins; on the machine, under a name of our own.
+struct Freezer(PathBuf);
+
+impl Freezer {
+    fn new() -> Result<Freezer> {
+        let tree = Path::new("/sys/fs/cgroup/freezer");
+        if !tree.join("cgroup.procs").exists() {
+            return not_applicable("no freezer tree: cgroup v2 has only one tree");
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hold-freezer-{}-{count}", std::process::id());
+        let freezer = Freezer(tree.join(name));
+        fs::create_dir_all(freezer.0.join("neighbour")).attempt("make a cgroup")?;
+        Ok(freezer)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("neighbour/freezer.state")
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        _ = fs::write(self.state(), "THAWED");
+        for folder in [self.0.join("neighbour"), self.0.clone()] {
+            let gone = || fs::remove_dir(&folder).is_ok() || !folder.exists();
+            _ = until("it can be removed", gone);
+        }
+    }
+}
+
+/// The caller and its neighbour are below one cgroup, as they are below a session's. What the container mounts is the
+/// caller's.
+fn other_trees(lab: &Lab) -> Outcome {
+    only_root("only root makes cgroups")?;
+    let freezer = Freezer::new()?;
+    let join = |folder: &Path| format!("echo $$ >{}/tasks; exec \"$@\"", folder.display());
+    let neighbour = around(&join(&freezer.0.join("neighbour")), vec!["cat".into()]);
+    let mut neighbour = Session::start(&mut lab.host.command(neighbour))?;
+    neighbour.send("there\n")?;
+    neighbour.wait_for("there\n")?;
+    let freeze = "mkdir -p /cg; mount -t cgroup -o freezer freezer /cg; \
+        echo FROZEN >/cg/neighbour/freezer.state; exit 7";
+    let status = lab.around(&join(&freezer.0), &["sh", "-c", freeze])?.status;
+    let state = fs::read_to_string(freezer.state()).attempt("read its state")?;
+    fs::write(freezer.state(), "THAWED").attempt("thaw it")?;
+    neighbour.finish()?;
+    same("status", status, 7)?;
+    hold(state.trim() == "THAWED", || format!("it is {}", state.trim()))
+}
 
 fn release_agent(lab: &Lab) -> Outcome {
     cgroups(lab)?;

@@ -21,6 +21,7 @@ macro_rules! case {
     };
 }
 
+mod faults;
 mod files;
 mod limits;
 mod privilege;
@@ -38,4 +39,5 @@ pub const CASES: &[&[crate::Case]] = &[
     files::CASES,
     limits::CASES,
     privilege::CASES,
+    faults::CASES,
 ];

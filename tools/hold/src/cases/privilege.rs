@@ -84,6 +84,18 @@ pub const CASES: &[Case] = &[
         "guide: no system-call filter"
     ),
     case!(
+        1,
+        forbidden_calls,
+        "unshare, clone with namespaces, keyctl, io_uring: refused, also by their x32 numbers",
+        "guide: no system-call filter"
+    ),
+    case!(
+        7,
+        forbidden_call_32,
+        "nor is unshare to be had by the number that it has for a program of 32 bits",
+        "guide: no system-call filter"
+    ),
+    case!(
         7,
         tiocsti,
         "no keystrokes can be put into the caller's terminal (CVE-2017-5226)",
@@ -322,6 +334,54 @@ fn capabilities(lab: &Lab) -> Outcome {
 fn seccomp(lab: &Lab) -> Outcome {
     let out = lab.run("grep '^Seccomp:' /proc/self/status")?;
     same("status", out.stdout.as_str(), "Seccomp:\t2\n")
+}
+
+/// Calls that change nothing, but say something else than EPERM or ENOSYS where nobody refuses them. (0x10000011 is
+/// CLONE_NEWUSER and SIGCHLD. 0x40000000 is the bit of the x32 numbers, of which 528 is kexec_load and 533 move_pages;
+/// a kernel without x32 says ENOSYS to these, if no filter has said EPERM before.)
+fn forbidden_calls(lab: &Lab) -> Outcome {
+    let amd64 = cfg!(target_arch = "x86_64");
+    let [unshare, clone, keyctl] = if amd64 { [272, 56, 250] } else { [97, 220, 219] };
+    let x32 = if amd64 {
+        "$_->[0] |= 0x40000000, try($_) for @calls; \
+         for (528, 533) { $! = 0; syscall(0x40000000 | $_, 0, 0, 0); print \"$_\\n\" if !$!{EPERM} }"
+    } else {
+        ""
+    };
+    let script = format!(
+        "exec perl -e 'sub try {{ $! = 0; $got = syscall($_[0][0], $_[0][1], $_[0][2], 0, 0, 0); exit 0 if $got == 0; \
+         print \"$_[0][0] \", $! + 0, \"\\n\" if $got > 0 || !($!{{EPERM}} || $!{{ENOSYS}}) }} \
+         @calls = ([{keyctl}, 65535, 0], [425, 0, 0], [435, 0, 0], [{clone}, 0x10000011, 0]); \
+         push @calls, [{unshare}, 0x10000000, 0]; \
+         try($_) for @calls; {x32} exit 7'"
+    );
+    let out = lab.run_with(&lab.everything()?, &script)?;
+    hold(out.status == 7 && out.stdout.is_empty(), || format!("{} {out:?}", out.stdout))
+}
+
+/// An ELF file of 32 bits that calls unshare(CLONE_NEWUSER), and exits with what comes of it.
+fn forbidden_call_32(lab: &Lab) -> Outcome {
+    if !cfg!(target_arch = "x86_64") {
+        return not_applicable("the numbers are those of i386");
+    }
+    // mov eax, 310; mov ebx, CLONE_NEWUSER; int 0x80; mov ebx, eax; mov eax, 1 (exit); int 0x80
+    let code =
+        b"\xb8\x36\x01\x00\x00\xbb\x00\x00\x00\x10\xcd\x80\x89\xc3\xb8\x01\x00\x00\x00\xcd\x80";
+    let (start, size) = (0x0804_8000_u32, 84 + code.len() as u32);
+    let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0".to_vec();
+    // Version, entry, where the program headers are, no sections, flags.
+    file.extend([1, start + 84, 52, 0, 0].map(u32::to_le_bytes).concat());
+    file.extend([52_u16, 32, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
+    // One program header: load all of it, readable and executable.
+    file.extend([1, 0, start, start, size, size, 5, 4096].map(u32::to_le_bytes).concat());
+    file.extend(code);
+    fs::write(lab.host.path("/workshop/rootfs/f"), file).attempt("write a program")?;
+    lab.set_up("chmod 755 rootfs/f")?;
+    let status = output(&mut lab.host.command(lab.argv(&["/f"])))?.status;
+    if status == 126 {
+        return not_applicable("this kernel runs no programs of 32 bits");
+    }
+    hold(status != 0, || "it has made a user namespace".into())
 }
 
 /// TIOCSTI is 0x5412 on amd64 and arm64.

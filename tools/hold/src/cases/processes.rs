@@ -9,6 +9,11 @@ const GROUP: &str = "processes";
 
 pub const CASES: &[Case] = &[
     case!(4, orphans_reaped, "orphans are reaped: no zombies while the container runs"),
+    case!(
+        4,
+        real_time_orphan,
+        "an orphan that a real-time signal has killed is reaped, and so are those after it"
+    ),
     case!(4, background_gone, "background children end with the command, and its streams close"),
     case!(4, daemons_gone, "so do daemons: setsid, two forks, all signals ignored"),
     case!(4, many_orphans_at_the_end, "15 children at once: the status is the command's"),
@@ -23,9 +28,16 @@ pub const CASES: &[Case] = &[
 ];
 
 fn orphans_reaped(lab: &Lab) -> Outcome {
-    let script = "i=0; while [ $i -lt 30 ]; do (sh -c 'exit 3' & exit 4); i=$((i+1)); done; \
-        echo ready; read x; exit 7";
-    let running = lab.start(script)?;
+    reaped(lab, "i=0; while [ $i -lt 30 ]; do (sh -c 'exit 3' & exit 4); i=$((i+1)); done")
+}
+
+fn real_time_orphan(lab: &Lab) -> Outcome {
+    reaped(lab, "for n in 34 40 64 0; do (sh -c \"kill -$n \\$\\$\" & exit 4); done")
+}
+
+/// No zombies are left when a script has made its orphans.
+fn reaped(lab: &Lab, script: &str) -> Outcome {
+    let running = lab.start(&format!("{script}; echo ready; read x; exit 7"))?;
     // The last ones may not have ended yet.
     let zombies = || Ok::<_, Error>(lab.host.run("ps -e -o stat=,args= | grep '^Z'")?.stdout);
     let mut left = zombies()?;
@@ -91,6 +103,7 @@ fn open_file_limit(lab: &Lab) -> Outcome {
 
 fn inside_itself(lab: &Lab) -> Outcome {
     lab.not_oci("a bundle in a bundle")?;
+    lab.not_locks("nobody inside makes namespaces, on purpose")?;
     if lab.cgroups.is_some() && lab.host.read("/proc/1/mountinfo")?.contains("nsdelegate") {
         return not_applicable("cgroup v2 with nsdelegate: nobody leaves the cgroup namespace");
     }
@@ -127,7 +140,7 @@ fn init_environment(lab: &Lab) -> Outcome {
     let argv = lab.argv(&["cat", "/proc/1/environ"]);
     let script = "SECRET=s3cret; export SECRET; exec \"$@\"";
     let out = output(&mut lab.host.command(around(script, argv)))?;
-    same("status", out.status, 0)?;
+    hold(out.status == 0 || out.stderr.contains("Permission denied"), || out.stderr.clone())?;
     hold(!out.stdout.contains("s3cret"), || "SECRET is in PID 1's environment".into())
 }
 

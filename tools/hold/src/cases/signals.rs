@@ -5,7 +5,7 @@ use classroom::root::quoted;
 use classroom::{Session, until};
 
 use crate::lab::{Lab, Options, around};
-use crate::{Case, Outcome, Result, hold, same};
+use crate::{Case, Failure, Outcome, Result, hold, same};
 
 const GROUP: &str = "signals";
 
@@ -17,10 +17,29 @@ pub const CASES: &[Case] = &[
     case!(4, sigint_trapped, "SIGINT to the runner, no terminal, reaches a handler" => |lab| trapped(lab, "INT")),
     case!(4, sighup, "SIGHUP to the runner: 129" => |lab| ends(lab, "HUP", 129)),
     case!(4, sigquit, "SIGQUIT to the runner: 131" => |lab| ends(lab, "QUIT", 131)),
+    case!(4, sigusr1, "SIGUSR1 to the runner ends the command: 138" => |lab| ends(lab, "USR1", 138)),
+    case!(
+        4,
+        every_signal,
+        "SIGUSR1, SIGUSR2, SIGALRM, SIGXCPU and the like to the runner reach a handler"
+    ),
+    case!(4, sigcont, "SIGCONT and SIGWINCH, from a process, reach a handler"),
+    case!(
+        4,
+        real_time_signal,
+        "a real-time signal to the runner ends the container: 168, nothing is left"
+    ),
     case!(4, sigterm_ignored, "a command that ignores SIGTERM goes on, and so does the runner"),
     case!(4, many_sigterms, "200 SIGTERMs in a row do no harm"),
     case!(4, ctrl_c, "Ctrl-C on a terminal ends the command: 130"),
     case!(4, ctrl_c_once, "Ctrl-C reaches a handler in the command, once"),
+    case!(4, ctrl_c_redirected, "the same where stdin is not the terminal"),
+    case!(4, ctrl_c_without, "Ctrl-C where no stream is the terminal: 130"),
+    case!(
+        4,
+        sigint_at_a_terminal,
+        "SIGINT to the runner, from a process, at a terminal reaches a handler, once"
+    ),
     case!(4, ctrl_backslash, "Ctrl-\\ on a terminal ends the command: 131"),
     case!(4, ctrl_z, "Ctrl-Z stops runner and command, fg continues both"),
     case!(4, sigwinch, "a new size of the terminal is seen inside, with SIGWINCH"),
@@ -56,6 +75,42 @@ fn trapped(lab: &Lab, signal: &str) -> Outcome {
     running.signal(signal)?;
     let out = running.finish()?;
     same("outcome", (out.stdout.as_str(), out.status), ("ready\ncaught\n", 42))
+}
+
+/// Sends signals, one after the other, each when the handler has said that the one before has come.
+fn all_trapped(lab: &Lab, signals: &[u8]) -> Outcome {
+    let list: Vec<String> = signals.iter().map(u8::to_string).collect();
+    let script = format!(
+        "for n in {}; do trap \"echo caught $n\" $n; done; trap 'exit 42' TERM; echo ready; \
+         while :; do sleep 0.05; done",
+        list.join(" ")
+    );
+    let mut running = lab.start(&script)?;
+    for number in list {
+        running.signal(&number)?;
+        running.session.wait_for(&format!("caught {number}\n"))?;
+    }
+    running.signal("TERM")?;
+    same("status", running.finish()?.status, 42)
+}
+
+/// By their numbers on amd64 and arm64: USR1, USR2, ALRM, STKFLT, URG, XCPU, XFSZ, VTALRM, PROF, IO, PWR.
+fn every_signal(lab: &Lab) -> Outcome {
+    all_trapped(lab, &[10, 12, 14, 16, 23, 24, 25, 26, 27, 29, 30])
+}
+
+fn sigcont(lab: &Lab) -> Outcome {
+    all_trapped(lab, &[18, 28])
+}
+
+fn real_time_signal(lab: &Lab) -> Outcome {
+    for signal in [34, 40, 64] {
+        let running = lab.start(WAITS)?;
+        running.signal(&signal.to_string())?;
+        same("status", running.finish()?.status, 128 + signal)?;
+        lab.nothing_is_left()?;
+    }
+    Ok(())
 }
 
 fn sigterm_ignored(lab: &Lab) -> Outcome {
@@ -101,6 +156,49 @@ fn ctrl_c_once(lab: &Lab) -> Outcome {
     same("status", out.status, 5)
 }
 
+/// Counts SIGINTs until SIGUSR1 comes. That goes the way through the runner: a second SIGINT that went this way,
+/// too, would be here first.
+const COUNTS: &str = "n=0; trap 'n=$((n+1)); echo caught $n' INT; trap 'exit 5' USR1; echo ready; \
+    while :; do sleep 0.05; done";
+
+/// [`COUNTS`], on a terminal, by a shell that does something with the streams first; the runner's number.
+fn counting(lab: &Lab, streams: &str) -> Result<(Session, String)> {
+    let options = Options { terminal: true, ..Options::default() };
+    let script = format!("echo $$ >pid; exec \"$@\" {streams}");
+    let argv = around(&script, lab.with(&options, &["sh", "-c", COUNTS])?);
+    let mut session = Session::on_terminal(&mut lab.host.terminal(argv))?;
+    session.wait_for("ready\r\n")?;
+    Ok((session, lab.host.read("/workshop/pid")?.trim().to_string()))
+}
+
+fn once(lab: &Lab, mut session: Session, pid: &str) -> Outcome {
+    session.wait_for("caught 1")?;
+    lab.host.run(&format!("kill -USR1 {pid}"))?;
+    let out = session.finish()?;
+    hold(!out.stdout.contains("caught 2"), || format!("twice: {}", out.stdout))?;
+    same("status", out.status, 5)
+}
+
+fn ctrl_c_redirected(lab: &Lab) -> Outcome {
+    let (mut session, pid) = counting(lab, "</dev/null")?;
+    session.send("\x03")?;
+    once(lab, session, &pid)
+}
+
+fn sigint_at_a_terminal(lab: &Lab) -> Outcome {
+    let (session, pid) = counting(lab, "")?;
+    lab.host.run(&format!("kill -INT {pid}"))?;
+    once(lab, session, &pid)
+}
+
+fn ctrl_c_without(lab: &Lab) -> Outcome {
+    let argv = around("exec \"$@\" </dev/null >out 2>&1", lab.argv(&["sleep", "7777"]));
+    let mut session = Session::on_terminal(&mut lab.host.terminal(argv))?;
+    until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
+    session.send("\x03")?;
+    same("status", session.finish()?.status, 130)
+}
+
 fn ctrl_backslash(lab: &Lab) -> Outcome {
     let mut session = on_terminal(lab, &format!("ulimit -c 0; {WAITS}"))?;
     until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
@@ -109,6 +207,7 @@ fn ctrl_backslash(lab: &Lab) -> Outcome {
 }
 
 fn ctrl_z(lab: &Lab) -> Outcome {
+    lab.not_locks("a terminal of its own: Ctrl-Z is for the shell inside, as with ssh")?;
     let file = "/workshop/start";
     let options = Options { terminal: true, ..Options::default() };
     let script = "echo ready; read x; echo got $x; exit 5";
@@ -153,7 +252,7 @@ fn sigwinch(lab: &Lab) -> Outcome {
 }
 
 fn runner_killed(lab: &Lab) -> Outcome {
-    lab.cgroups_may_stay();
+    lab.cgroups_may_stay(true);
     let running = lab.start("(sleep 7777) & (setsid sleep 8888) & echo ready; sleep 9999")?;
     until("all run", || !lab.pids_of("sleep 8888").is_empty())?;
     running.signal("KILL")?;
@@ -168,7 +267,7 @@ fn early(lab: &Lab, signal: &str) -> Result<String> {
 }
 
 fn runner_killed_early(lab: &Lab) -> Outcome {
-    lab.cgroups_may_stay();
+    lab.cgroups_may_stay(true);
     same("outcomes", early(lab, "SIGKILL")?, "signal 9: 100\n".repeat(5))
 }
 
@@ -181,8 +280,15 @@ fn runner_termed_early(lab: &Lab) -> Outcome {
 
 fn init_killed(lab: &Lab) -> Outcome {
     let running = lab.start(WAITS)?;
-    let pid = lab.host.run(&format!("ps -o pid= --ppid {}", running.pid))?.stdout;
-    lab.host.run(&format!("kill -KILL {}", pid.trim()))?;
+    // On the host it has that number, and in its namespace the number 1. The runner's own host has a PID 1 as well.
+    let is_init = |pid: &u32| {
+        let status = lab.host.read(&format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        *pid != 1 && numbers.is_some_and(|numbers| numbers.ends_with("\t1"))
+    };
+    let init = lab.host.processes().into_iter().map(|(pid, _)| pid).find(is_init);
+    let init = init.ok_or_else(|| Failure::NotHeld("there is no PID 1".into()))?;
+    lab.host.run(&format!("kill -KILL {init}"))?;
     same("status", running.finish()?.status, 137)
 }
 

@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 
 use classroom::error::Attempt;
-use classroom::{output, until};
+use classroom::{Output, output, until};
 
 use crate::lab::{Lab, Options};
-use crate::{Case, Failure, Outcome, hold, same};
+use crate::{Case, Failure, Outcome, Result, hold, not_applicable, only_root, same};
 
 const GROUP: &str = "status";
+
+const BESIDES: &str = "guide: and besides (what else is the caller's)";
 
 pub const CASES: &[Case] = &[
     case!(1, zero, "0 is passed on" => |lab| status(lab, "exit 0", 0)),
@@ -26,8 +28,24 @@ pub const CASES: &[Case] = &[
     case!(1, not_executable, "a file that is not executable: 126"),
     case!(1, directory, "a directory as command: 126" => |lab| command(lab, "/usr", 126)),
     case!(1, bad_format, "a file that is no program: 126"),
+    case!(1, no_interpreter, "a script whose interpreter is not there: 127"),
+    case!(5, no_loader, "a program whose loader is not there (glibc's, in Alpine): 127"),
+    case!(1, foreign, "a program for another machine: 126"),
+    case!(1, foreign_interpreter, "a script whose interpreter is for another machine: 126"),
+    case!(3, no_self, "no /proc/self/exe: 125, and the command is not started"),
+    case!(
+        9,
+        masked_proc,
+        "a /proc of which parts are covered, as in Docker: 125, and where to look"
+    ),
     case!(5, rootfs_missing, "no root file system: 125, and the cure" => |lab| rootfs(lab, "no-rootfs", 125)),
     case!(5, rootfs_is_a_file, "the root file system is a file: 125"),
+    case!(9, closed_home, "the root file system is in a home that is closed to others"),
+    case!(
+        5,
+        cures,
+        "an error says what was tried, on what, why, and a cure only where that is one"
+    ),
     case!(7, rootfs_without_proc, "a root file system without /proc: 125, and nothing is left"),
     case!(5, rootfs_odd_name, "a root file system with blanks and bytes in its name"),
     case!(1, no_command, "no command: wrong usage, 2" => |lab| usage(lab, "run")),
@@ -39,6 +57,8 @@ pub const CASES: &[Case] = &[
     case!(1, many_arguments, "1.9 MB of arguments in all"),
     case!(5, environment, "the caller's environment does not arrive, PATH and HOME do"),
     case!(5, working_directory, "the working directory is /"),
+    case!(1, umask, "the caller's umask does not arrive: 022", BESIDES),
+    case!(1, oom_score, "the caller's oom_score_adj, -500, does not arrive", BESIDES),
 ];
 
 fn status(lab: &Lab, script: &str, want: i32) -> Outcome {
@@ -73,6 +93,58 @@ fn bad_format(lab: &Lab) -> Outcome {
     command(lab, "/f", 126)
 }
 
+fn no_interpreter(lab: &Lab) -> Outcome {
+    file(lab, "#!/no/such/interpreter\\n", "755")?;
+    command(lab, "/f", 127)
+}
+
+fn no_loader(lab: &Lab) -> Outcome {
+    if lab.host.run("ls rootfs/lib64/ld-linux* rootfs/lib/ld-linux*")?.stdout.contains("ld-") {
+        return not_applicable("this root file system has glibc's loader");
+    }
+    lab.set_up("cp /bin/true rootfs/f")?;
+    command(lab, "/f", 127)
+}
+
+/// The head of an ELF file for a machine that does not exist.
+fn foreign_program(lab: &Lab) -> Outcome {
+    let zeros = |count| "\\000".repeat(count);
+    let head = "\\177ELF\\002\\001\\001";
+    file(lab, &format!("{head}{}\\002\\000\\255\\255\\001{}", zeros(9), zeros(43)), "755")
+}
+
+fn foreign(lab: &Lab) -> Outcome {
+    foreign_program(lab)?;
+    command(lab, "/f", 126)
+}
+
+fn foreign_interpreter(lab: &Lab) -> Outcome {
+    foreign_program(lab)?;
+    lab.set_up("printf '#!/f\\n' >g; chmod 755 g; cp -p g rootfs/g; mv g /g")?;
+    command(lab, "/g", 126)
+}
+
+/// The container's command on a host whose /proc is not as it should be.
+fn with_proc(lab: &Lab, change: &str) -> Result<Output> {
+    let script = format!("exec unshare --mount sh -c '{change} && exec \"$@\"' sh \"$@\"");
+    let out = lab.around(&script, &["echo", "started"])?;
+    hold(!out.stdout.contains("started"), || "the command was started".into())?;
+    same("status", out.status, 125)?;
+    Ok(out)
+}
+
+fn no_self(lab: &Lab) -> Outcome {
+    with_proc(lab, "mount -t tmpfs none /proc").map(drop)
+}
+
+fn masked_proc(lab: &Lab) -> Outcome {
+    lab.only_steps()?;
+    let out = with_proc(lab, "mount -t tmpfs none /proc/fs")?;
+    hold(out.stderr.contains("cannot mount /proc: ") && out.stderr.contains("doctor"), || {
+        out.stderr
+    })
+}
+
 fn rootfs(lab: &Lab, rootfs: &str, want: i32) -> Outcome {
     let out = lab.run_with(&Options::rootfs(rootfs), "echo started")?;
     hold(!out.stdout.contains("started"), || "the command was started".into())?;
@@ -83,6 +155,35 @@ fn rootfs(lab: &Lab, rootfs: &str, want: i32) -> Outcome {
 fn rootfs_is_a_file(lab: &Lab) -> Outcome {
     lab.host.run("> a-file")?;
     rootfs(lab, "a-file", 125)
+}
+
+fn closed_home(lab: &Lab) -> Outcome {
+    only_root("the home is another user's")?;
+    lab.set_up("mkdir -m 700 home; mv rootfs home; chown -R 1000:1000 home")?;
+    let out = lab.run_with(&Options::rootfs("home/rootfs"), "exit 7")?;
+    hold(out.status == 7, || format!("status {}: {}", out.status, out.stderr))
+}
+
+fn cures(lab: &Lab) -> Outcome {
+    lab.only_steps()?;
+    lab.host.run("> a-file")?;
+    let said = |rootfs: &str| -> Result<String> {
+        let out = lab.run_with(&Options::rootfs(rootfs), "true")?;
+        Ok(out.stderr.lines().last().unwrap_or_default().to_string())
+    };
+    let has = |text: &str, words: &[&str]| {
+        hold(words.iter().all(|word| text.contains(word)), || format!("not {words:?}: {text}"))
+    };
+    let missing = said("no-rootfs")?;
+    has(&missing, &["cannot enter", "\"no-rootfs\"", "No such file", "(run ./rootfs-fetch.sh"])?;
+    let file = said("a-file")?;
+    has(&file, &["cannot enter", "\"a-file\"", "Not a directory"])?;
+    hold(!file.contains('('), || format!("a cure that is none: {file}"))?;
+    let not_there = output(&mut lab.host.command(lab.argv(&["nope"])))?.stderr;
+    has(&not_there, &["cannot run \"nope\"", "No such file"])?;
+    hold(!not_there.contains("(run"), || format!("a cure that is none: {not_there}"))?;
+    let by_a_user = output(&mut lab.host.learner(lab.argv(&["true"])))?.stderr;
+    has(&by_a_user, &["cannot", "(use sudo"])
 }
 
 fn rootfs_without_proc(lab: &Lab) -> Outcome {
@@ -151,6 +252,24 @@ fn environment(lab: &Lab) -> Outcome {
     let out = lab.around("export SECRET=s3cret; exec \"$@\"", &["sh", "-c", "env"])?;
     hold(!out.stdout.contains("s3cret"), || "SECRET arrived".into())?;
     hold(out.stdout.contains("PATH=/usr/local/sbin:"), || format!("no PATH: {}", out.stdout))
+}
+
+fn umask(lab: &Lab) -> Outcome {
+    for mask in ["000", "077"] {
+        let out = lab.around(&format!("umask {mask}; exec \"$@\""), &["sh", "-c", "umask"])?;
+        same("umask", out.stdout.as_str(), "0022\n")?;
+    }
+    Ok(())
+}
+
+fn oom_score(lab: &Lab) -> Outcome {
+    only_root("only root spares itself")?;
+    if lab.host.run("echo -500 >/proc/self/oom_score_adj")?.status != 0 {
+        return not_applicable("this machine's root may not spare itself (CAP_SYS_RESOURCE)");
+    }
+    let script = "echo -500 >/proc/self/oom_score_adj; exec \"$@\"";
+    let out = lab.around(script, &["sh", "-c", "cat /proc/self/oom_score_adj 2>&1; exit 7"])?;
+    hold(out.status == 7 && !out.stdout.contains("-500"), || out.stdout)
 }
 
 fn working_directory(lab: &Lab) -> Outcome {

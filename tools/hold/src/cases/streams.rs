@@ -3,9 +3,9 @@
 use std::fs;
 
 use classroom::error::Attempt;
-use classroom::output;
+use classroom::{Session, output};
 
-use crate::lab::{Lab, Options};
+use crate::lab::{Lab, Options, around};
 use crate::{Case, Outcome, hold, same};
 
 const GROUP: &str = "streams";
@@ -31,6 +31,25 @@ pub const CASES: &[Case] = &[
         inherited_directory,
         "an inherited directory of the host is no way out (CVE-2024-21626)",
         "exercise 05-fds"
+    ),
+    case!(
+        7,
+        init_directory,
+        "nor is one that PID 1 has inherited, /proc/1/fd",
+        "exercise 10-locks"
+    ),
+    case!(
+        7,
+        terminal_mode,
+        "what is set on the terminal inside is gone afterwards",
+        "guide: the terminal"
+    ),
+    case!(7, terminal_after_kill, "SIGKILL of the runner: the terminal is left as it was"),
+    case!(
+        7,
+        dev_tty,
+        "with its streams redirected, the caller's terminal is not /dev/tty",
+        "guide: the terminal"
     ),
 ];
 
@@ -104,4 +123,43 @@ fn inherited_directory(lab: &Lab) -> Outcome {
     let script = "ls /proc/self/fd/9/workshop /proc/self/fd/9/../workshop";
     let out = lab.around("exec 9</; exec \"$@\"", &["sh", "-c", script])?;
     hold(!out.stdout.contains("rootfs"), || "the host's /workshop is listed inside".into())
+}
+
+fn init_directory(lab: &Lab) -> Outcome {
+    let script = "ls /proc/1/fd/9/workshop; exit 7";
+    let out = lab.around("exec 9</; exec \"$@\"", &["sh", "-c", script])?;
+    same("status", out.status, 7)?;
+    hold(!out.stdout.contains("rootfs"), || "the host's /workshop is listed inside".into())
+}
+
+fn terminal_mode(lab: &Lab) -> Outcome {
+    let options = Options { terminal: true, ..Options::default() };
+    let argv = lab.with(&options, &["stty", "rows", "7", "-echo"])?;
+    let script = "stty rows 24; \"$@\"; echo \"now $(stty size) $(stty -a | grep -ow -e -echo)\"";
+    let out = Session::on_terminal(&mut lab.host.terminal(around(script, argv)))?.finish()?;
+    let now = out.stdout.lines().find(|line| line.starts_with("now ")).unwrap_or_default();
+    hold(now.starts_with("now 24 ") && !now.contains("-echo"), || out.stdout.clone())
+}
+
+fn dev_tty(lab: &Lab) -> Outcome {
+    let argv = lab.argv(&["sh", "-c", "echo inside >/dev/tty; exit 7"]);
+    let script = "\"$@\" </dev/null >out 2>&1; echo status $?";
+    let out = Session::on_terminal(&mut lab.host.terminal(around(script, argv)))?.finish()?;
+    hold(out.stdout.contains("status 7"), || out.stdout.clone())?;
+    hold(!out.stdout.contains("inside"), || "it writes on the caller's terminal".into())
+}
+
+/// Whoever has made the caller's terminal raw has to be there afterwards, or another for them.
+fn terminal_after_kill(lab: &Lab) -> Outcome {
+    lab.cgroups_may_stay(true);
+    let options = Options { terminal: true, ..Options::default() };
+    let argv = lab.with(&options, &["sh", "-c", "echo ready; exec sleep 7777"])?;
+    let script = "sh -c 'echo $$ >pid; exec \"$@\"' sh \"$@\"; i=0; \
+        while stty -a | grep -qw -e -icanon && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done; \
+        echo \"now $(stty -a | grep -ow -e -icanon)\"";
+    let mut session = Session::on_terminal(&mut lab.host.terminal(around(script, argv)))?;
+    session.wait_for("ready\r\n")?;
+    lab.host.run(&format!("kill -KILL {}", lab.host.read("/workshop/pid")?.trim()))?;
+    let said = session.wait_for("now ")? + &session.finish()?.stdout;
+    hold(!said.contains("now -icanon"), || "it is raw".into())
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::process::Stdio;
 
 use classroom::Result;
 use classroom::trial::Trial;
@@ -21,6 +23,8 @@ pub fn trials() -> Vec<Trial> {
         diff_goes_from_the_earlier_step_to_the_later_one,
         a_step_against_itself_is_wrong_usage,
         without_git_the_message_names_it,
+        diff_is_the_same_whatever_the_learner_s_git_is_told,
+        a_pager_that_is_not_there_takes_no_output_with_it,
         compare_shows_both_sides_or_says_that_there_is_no_difference,
         compare_without_a_step_takes_the_closest,
         a_missing_program_of_the_learner_is_named_with_the_cure,
@@ -116,6 +120,66 @@ fn without_git_the_message_names_it() -> Result<()> {
     for args in [&["diff", "2"][..], &["compare", "2"]] {
         Said::by(repo.command(args).env("PATH", "/nonexistent"))
             .fails_with("cannot run git (install it");
+    }
+    Ok(())
+}
+
+fn diff_is_the_same_whatever_the_learner_s_git_is_told() -> Result<()> {
+    let repo = Repo::new();
+    let expected = repo.run(&["diff", "5"]).stdout;
+    assert!(expected.contains("+/// step05_chroot"), "{expected}");
+    let git = |args: &[&str]| {
+        let done = Command::new("git").args(args).current_dir(repo.dir.path()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    git(&["init", "-q"]);
+    let global = "[diff]\nexternal = echo EXTERNAL\nnoprefix = true\nalgorithm = histogram\ncontext = 0\n\
+        [core]\nattributesFile = ATTRIBUTES\npager = echo PAGER\n[color]\nui = always\n\
+        [diff \"rust\"]\ntextconv = rev\ncommand = echo COMMAND\n";
+    repo.write("attributes", "*.rs diff=rust\n");
+    let global = global.replace("ATTRIBUTES", &repo.path("attributes").display().to_string());
+    repo.write("gitconfig", &global);
+    let said = |name: &str, value: &str| {
+        let said = Said::by(repo.command(&["diff", "5"]).env(name, value));
+        assert_eq!(said.stdout, expected, "with {name}={value}: {said:?}");
+        assert_eq!(said.status, Some(0), "{said:?}");
+    };
+    said("GIT_CONFIG_GLOBAL", &repo.path("gitconfig").display().to_string());
+    said("GIT_EXTERNAL_DIFF", "echo EXTERNAL");
+    said("GIT_DIFF_OPTS", "--unified=0");
+    said("GIT_CONFIG_PARAMETERS", "'diff.noprefix=true'");
+    said("GIT_DIR", "/nowhere");
+    repo.write("broken", "[broken\n");
+    said("GIT_CONFIG_GLOBAL", &repo.path("broken").display().to_string());
+    // And what the repository itself is told.
+    repo.write(".gitattributes", "*.rs -diff\n");
+    said("HOME", "/nowhere");
+    git(&["config", "diff.noprefix", "true"]);
+    git(&["config", "color.diff", "always"]);
+    said("HOME", "/nowhere");
+    repo.write(".git/config", "[broken\n");
+    said("HOME", "/nowhere");
+    Ok(())
+}
+
+/// At a terminal, as git uses no pager elsewhere.
+fn a_pager_that_is_not_there_takes_no_output_with_it() -> Result<()> {
+    let repo = Repo::new();
+    for (name, value) in
+        [("PAGER", "/nowhere/pager"), ("PAGER", "sed s/^/paged:/"), ("GIT_PAGER", "false")]
+    {
+        let diff = repo.command(&["diff", "5"]);
+        let line = format!("'{}' diff 5", diff.get_program().to_string_lossy());
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        script
+            .current_dir(repo.dir.path())
+            .env(name, value)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        let said = Said::by(&mut script);
+        assert!(said.stdout.contains("+/// step05_chroot"), "{name}={value}: {said:?}");
+        assert_eq!(said.stdout.contains("paged:"), value.starts_with("sed"), "{said:?}");
     }
     Ok(())
 }

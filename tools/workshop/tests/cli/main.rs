@@ -2,13 +2,17 @@
 //! is missing.
 
 mod check;
+mod doctor;
 mod input;
+mod owner;
 mod repo;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut trials = check::trials();
+    trials.extend(doctor::trials());
     trials.extend(input::trials());
+    trials.extend(owner::trials());
     classroom::trial::run(trials)
 }

@@ -1,0 +1,215 @@
+//! What is handed from `run` to `child`, and from `child` to the command.
+
+use super::Case;
+use super::Explains::All;
+use super::Explains::NotRun;
+use super::Row;
+use super::otherwise;
+use super::said;
+use super::seen;
+
+pub const ROWS: &[Row] = &[
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::More),
+        "`child` has got more than the command: {handed}. What stands before the command on `run`'s own command line \
+         (its name, and `run`) is not for `child`: skip it, skip(2)",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::Less),
+        "the command has not reached `child` as a whole: {handed}. On `run`'s own command line only its name and `run` \
+         stand before the command, that is skip(2)",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::Eaten) && is_told(it),
+        "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects \
+         before the command (from step 04 on the runner's number, in step 10 the name of the cgroup) has to be handed \
+         on by `run`, in the same order",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::Behind),
+        "something stands behind the command: {handed}. From the command on everything belongs to the command: what is \
+         for `child` itself (its options, the runner's number) has to be handed on before it",
+    ),
+    seen(
+        "lookup",
+        NotRun,
+        |it| it.done.status == Some(127) && !is_in_path(it),
+        "/bin is not in PATH: the command was looked for as {tried}. PATH is a list of folders with colons in between, \
+         and has to be set for the process that looks the command up",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| !it.trace().second_halves().is_empty() && !is_told(it),
+        "your program starts itself again without saying that it is the second half: the first argument behind \
+         /proc/self/exe has to be the subcommand `child`",
+    ),
+    said("", All, |it| it.done.stderr.contains("panicked at "), "{panic}"),
+    said(
+        "",
+        All,
+        |it| {
+            it.done.status == Some(2) && !usage(it).is_empty() && shift(it).is_none() && is_told(it)
+        },
+        "{usage}",
+    ),
+    otherwise(
+        |it| it.done.stderr.contains("nothing is here yet"),
+        "nothing is typed yet: `run` has to start the command (fork(2) and execve(2): Command::spawn), and wait for it",
+    ),
+    otherwise(
+        |it| it.done.status == Some(0) && !it.done.stderr.contains("nothing is here yet"),
+        "the command was not started: `run` has to start it with Command::spawn (fork(2) and execve(2)), and its \
+         stdin, stdout and stderr have to be those of your program",
+    ),
+    otherwise(
+        |it| it.done.status == Some(127),
+        "the command was not found (ENOENT): it is looked up in PATH, inside; is PATH set, and is this the right root \
+         directory?",
+    ),
+    otherwise(
+        |it| failed_otherwise(it) && it.said.is_empty(),
+        "the command did not run, and your program does not say why: print the error in main",
+    ),
+    otherwise(
+        |it| failed_otherwise(it) && !it.said.is_empty() && it.call().is_none(),
+        "your program stopped before the command ran; its message above says at what",
+    ),
+    otherwise(
+        |it| failed_otherwise(it) && !it.said.is_empty() && it.call().is_some(),
+        "the system call that failed is {call}. Its manual page lists the reasons under ERRORS. Before it came: \
+         {before}",
+    ),
+];
+
+fn failed_otherwise(it: &Case) -> bool {
+    !matches!(it.done.status, Some(0 | 127)) && !it.done.stderr.contains("nothing is here yet")
+}
+
+/// How what was run differs from what was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shift {
+    More,
+    Less,
+    Eaten,
+    Behind,
+}
+
+fn shift(it: &Case) -> Option<Shift> {
+    let asked = it.done.words();
+    let handed = handed_words(it)?;
+    let run = it.trace().last_exec().map(|call| call.words()).filter(|words| !words.is_empty());
+    let run = run.or_else(|| announced(&it.done.stderr));
+    let behind =
+        handed.iter().position(|word| word == "child").map_or(&handed[..], |at| &handed[at + 1..]);
+    if behind.len() > asked.len() && behind.ends_with(asked) {
+        let before = &behind[..behind.len() - asked.len()];
+        let own = [it.trace().program(), "run"];
+        if before.iter().any(|word| own.contains(&word.as_str())) {
+            return Some(Shift::More);
+        }
+    }
+    if !behind.ends_with(asked) {
+        let whole = asked.iter().all(|word| behind.contains(word));
+        return Some(if whole { Shift::Behind } else { Shift::Less });
+    }
+    let eaten = match run {
+        Some(run) => asked.len() > run.len() && asked.ends_with(&run),
+        None => it.done.status == Some(2),
+    };
+    (behind.ends_with(asked) && eaten).then_some(Shift::Eaten)
+}
+
+/// What the second half says that it runs: `Running ["echo", "hello"] as 1`. The first half has said so before.
+fn announced(stderr: &str) -> Option<Vec<String>> {
+    let mut lines = stderr.lines().filter_map(|line| line.strip_prefix("Running [")).skip(1);
+    let (list, _) = lines.next()?.split_once("] as ")?;
+    Some(list.split(", ").map(|word| word.trim_matches('"').to_string()).collect())
+}
+
+/// Whether the command was looked for where programs are.
+fn is_in_path(it: &Case) -> bool {
+    let tried = tried_paths(it);
+    tried.is_empty()
+        || tried.iter().any(|path| path.starts_with("/bin/") || path.starts_with("/usr/bin/"))
+}
+
+fn tried_paths(it: &Case) -> Vec<String> {
+    let failed = it.trace().tries();
+    failed.iter().map(|call| call.arg(0).to_string()).collect()
+}
+
+/// Where the command was looked for.
+pub fn tried(it: &Case) -> String {
+    let paths = tried_paths(it).into_iter().take(2).map(|path| format!("{path:?}"));
+    paths.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the second half is told that it is.
+fn is_told(it: &Case) -> bool {
+    handed_words(it).is_none_or(|words| words.iter().any(|word| word == "child"))
+}
+
+/// The arguments of the second half, without its name.
+fn handed_words(it: &Case) -> Option<Vec<String>> {
+    let halves = it.trace().second_halves();
+    Some(halves.first()?.words().into_iter().skip(1).collect())
+}
+
+/// What `run` hands on, as one would type it.
+pub fn handed(it: &Case) -> String {
+    format!("`{}`", handed_words(it).unwrap_or_default().join(" "))
+}
+
+/// What a panic says, and what to do.
+pub fn panic(it: &Case) -> String {
+    let (_, panic) = it.done.stderr.split_once("panicked at ").unwrap_or_default();
+    let place = panic.lines().next().unwrap_or_default().trim_end_matches(':');
+    let message = panic.lines().nth(1).unwrap_or_default();
+    let text = ["OsString", "unicode", "\\xFF", "\\xff"];
+    let in_std = place.starts_with("/rustc/");
+    let place = if in_std { "a function of the standard library that you call" } else { place };
+    let cure = if text.iter().any(|sign| message.contains(sign)) {
+        "an argument is a row of bytes, and need not be text: std::env::args_os, and OsString"
+    } else {
+        "unwrap() and expect() make a panic of an error: hand it to main with `?`, and let main print it"
+    };
+    format!("your program panicked at {place}: {message}. {cure}")
+}
+
+/// What the parser of the command line complains of, and what to do. Empty if it does not.
+pub fn usage(it: &Case) -> String {
+    let Some(line) = it.done.stderr.lines().find_map(|line| line.strip_prefix("error: ")) else {
+        return String::new();
+    };
+    let cures = [
+        (
+            "unrecognized subcommand",
+            "every call begins with the subcommand `run`; from step 03 on there is a `child` as well",
+        ),
+        (
+            "unexpected argument",
+            "an option is missing, or everything behind the command has to be left to it: `trailing_var_arg = true`",
+        ),
+        ("invalid UTF-8", "arguments are bytes, not text: let clap collect them as OsString"),
+        ("invalid value", "what stands there is not of the type that the option or argument has"),
+        (
+            "required arguments were not provided",
+            "what `run` hands on to `child` is less than `child` takes: its own arguments first, then all of the \
+             command",
+        ),
+    ];
+    let cure = cures
+        .iter()
+        .find(|(sign, _)| line.contains(sign))
+        .map_or("compare the #[arg(…)] attributes with those of the step", |(_, cure)| cure);
+    format!("your program does not understand its own command line ({line}): {cure}")
+}

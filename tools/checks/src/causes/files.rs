@@ -1,0 +1,475 @@
+//! Root directories and mounts.
+
+use super::Case;
+use super::Evidence;
+use super::Explains::All;
+use super::Explains::Checks;
+use super::Explains::NotRun;
+use super::Row;
+use super::said;
+use super::seen;
+use crate::lab::Call;
+
+/// Why what is mounted inside shows outside.
+pub const SHARED: &str = "the command has a mount namespace of its own, but its mounts are still shared with the \
+    host's: what is mounted in one appears in the other. Make them private right after unshare(CLONE_NEWNS): mount(2) \
+    on \"/\" with MS_REC | MS_PRIVATE";
+/// Why /proc is not in the root filesystem.
+pub const PROC_ON_HOST: &str = "proc was mounted on the host's /proc: mount(2) was called before chroot(2), when \
+    \"/proc\" was still the host's. Mount after the root has changed (or on the proc folder of the root filesystem)";
+
+const PIVOT: &[&str] = &["EINVAL", "EBUSY"];
+
+pub const ROWS: &[Row] = &[
+    // --- pivot_root(2): one errno for many mistakes ---
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", PIVOT) && !has_mount_namespace(it),
+        "your program was still in the host's mount namespace when it called pivot_root(2): call unshare(CLONE_NEWNS) \
+         in `child`, before the first mount(2)",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", PIVOT) && has_mount_namespace(it) && private(it).is_none(),
+        "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts \
+         private: mount(2) on \"/\" with MS_REC | MS_PRIVATE, in the new mount namespace, before the first mount",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", PIVOT) && private(it).is_some_and(|call| !call.has("MS_REC")),
+        "EINVAL: the mount that the new root lies on is still shared, and pivot_root(2) refuses that. MS_PRIVATE alone \
+         concerns only the mount on \"/\" itself: MS_REC | MS_PRIVATE makes all of them private",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", PIVOT) && is_private(it) && bind(it).is_none(),
+        "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
+         it first (MS_BIND), on \"/\" or on itself",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            it.failed("pivot_root", PIVOT)
+                && is_private(it)
+                && bind(it).is_some()
+                && called(it, "chroot")
+        },
+        "to pivot_root(2) the new root is the old one, or none: chroot(2) was called before it. It is no help here; \
+         chdir(2) to the new root is enough",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Below)
+        },
+        BELOW,
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Never)
+        },
+        "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted \
+         over \"/\" the way onto it is chdir(\"/..\"); after it was mounted on itself, chdir(2) to it",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            it.failed("pivot_root", PIVOT)
+                && is_private(it)
+                && entered(it) == Some(Entered::TooEarly)
+        },
+        "EINVAL: the working directory was entered before the root filesystem was mounted, and so is the folder below \
+         the mount, which is no mount point. First mount(2), then chdir(2)",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Yes),
+        "{call}: its manual page lists the reasons under ERRORS. Before it came: {before}",
+    ),
+    said(
+        "starts",
+        NotRun,
+        |it| {
+            it.says_one_of(&["Invalid argument", "EINVAL", "resource busy", "EBUSY"])
+                && it.says_one_of(&["pivot", "root"])
+                && it.trace().is_empty()
+        },
+        "pivot_root(2) wants, in this order: a mount namespace of its own (CLONE_NEWNS), all mounts private (MS_REC | \
+         MS_PRIVATE), the root filesystem as a mount (MS_BIND), and the working directory on it (chdir(\"/..\"), if it \
+         was mounted over \"/\"). One of these is missing, or comes too late",
+    ),
+    // --- What is mounted, and where ---
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_some()
+                && entered(it) != Some(Entered::Yes)
+        },
+        "ENOENT: {call} looks in the working directory, and that is not the new root yet. After the root filesystem \
+         was mounted over \"/\" the way onto it is chdir(\"/..\") (after it was mounted on itself, chdir(2) to it)",
+    ),
+    seen(
+        "cwd",
+        NotRun,
+        |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_none()
+                && called(it, "chroot")
+        },
+        "ENOENT: {call} looks in the working directory, and chroot(2) does not change that: it is still outside. \
+         chdir(\"/\") after chroot(2)",
+    ),
+    seen(
+        "proc",
+        NotRun,
+        |it| {
+            let typed = it.call().is_some_and(|call| ["proc", "tmpfs"].contains(&call.arg(2)));
+            mount_failed(it, "ENOENT") && typed && !target(it, &["proc", "dev"])
+        },
+        "ENOENT: there is nothing at {target} that it could be mounted on: {call}. The second argument is the place, \
+         seen from the working directory",
+    ),
+    seen(
+        "proc",
+        NotRun,
+        |it| mount_failed(it, "ENODEV"),
+        "ENODEV: the kernel knows no file system of this type: {call}. The third argument is the type: `proc` for \
+         /proc, `tmpfs` for /dev",
+    ),
+    seen(
+        "proc",
+        NotRun,
+        |it| {
+            mount_failed(it, "EPERM")
+                && it.call().is_some_and(|call| call.arg(2) == "proc")
+                && gone(it)
+        },
+        "EPERM: the old root was detached already, and with it the /proc that is fully visible. In a user namespace \
+         the kernel mounts another one only as long as that is there: mount /proc before umount2(\".\", MNT_DETACH)",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| mount_failed(it, "ENOENT") && is_device(it) && gone(it),
+        "ENOENT: the host's devices are out of reach as soon as the old root is gone. Mount them before pivot_root(2): \
+         {call}",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| mount_failed(it, "ENOENT") && is_device(it) && !gone(it),
+        "ENOENT: there is nothing at one of the two paths of {call}. A device is mounted on a file, and that has to be \
+         there first: an empty one will do",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| {
+            it.failed("open", &["EEXIST"])
+                && it.call().is_some_and(|call| call.arg(0).contains("dev/"))
+        },
+        "EEXIST: {call}. Such a file is there already: this /dev is still the root filesystem's own. First mount an \
+         empty one over it, of the type tmpfs; it goes with the container",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| mount_failed(it, "EPERM") && it.call().is_some_and(|call| call.has("MS_REMOUNT")),
+        "EPERM: in a user namespace nobody may take flags away that the mount has (mount_namespaces(7)): MS_REMOUNT \
+         has to name MS_NOSUID and MS_NOEXEC again: {call}",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| it.failed("mknod", &["EPERM"]),
+        "EPERM: in a user namespace nobody may make devices, not even its root (mknod(2)). Mount the host's on an \
+         empty file, with MS_BIND: {call}",
+    ),
+    seen(
+        "rootfs_option",
+        NotRun,
+        |it| {
+            mount_failed(it, "ENOENT")
+                && it.call().is_some_and(|call| call.has("MS_BIND"))
+                && !is_device(it)
+                && called(it, "chdir")
+        },
+        "ENOENT: {call}. A relative path counts from the working directory, and that is another one by now: a chdir(2) \
+         came before. (Whoever has entered the root filesystem finds it as \".\")",
+    ),
+    // --- chroot(2) and chdir(2) ---
+    seen(
+        "cwd",
+        NotRun,
+        |it| it.failed("chroot", &["ENOENT"]) && called(it, "chdir"),
+        "ENOENT: chdir(2) came first, and {call} counts from the new working directory: a relative path leads nowhere \
+         there. First chroot(2), then chdir(\"/\")",
+    ),
+    seen(
+        "root",
+        NotRun,
+        |it| {
+            let runner = it.trace().runner();
+            let by_runner = |call: &Call| call.done() && call.pid == runner;
+            let changed = |name| it.trace().named(name).any(by_runner);
+            let started = it.trace().second_halves().iter().any(|call| call.done());
+            (changed("chroot") || changed("pivot_root"))
+                && !started
+                && it.trace().command().is_none()
+        },
+        "/proc/self/exe is not there (nor anything else of /proc): chroot(2) was called in `run`, before your program \
+         started itself again. Change the root in `child`, after the re-exec",
+    ),
+    seen(
+        "root",
+        Checks(&["root", "cwd", "lookup", "no_escape"]),
+        |it| is_late_for_command(it, &["chroot", "pivot_root"]),
+        "the root directory was changed after the command was started: a process gets it from its parent at the moment \
+         when it is made. chroot(2) first, then Command::spawn",
+    ),
+    seen(
+        "reexec",
+        NotRun,
+        |it| {
+            let failed = |call: &&Call| !call.done() && call.arg(0).starts_with("/proc/");
+            it.trace().second_halves().iter().any(failed) && !called(it, "chroot")
+        },
+        "there is no program at the path by which your program starts itself again: it is /proc/self/exe",
+    ),
+    said(
+        "root",
+        NotRun,
+        |it| it.says("/proc/self") && it.says("No such file") && it.trace().is_empty(),
+        "/proc/self/exe is not there (if it is spelled like that): chroot(2) was called in `run`, before your program \
+         started itself again. Change the root in `child`, after the re-exec",
+    ),
+    // --- What is taken off again ---
+    seen(
+        "proc_gone",
+        NotRun,
+        |it| it.failed("umount2", &["EINVAL"]) && !detaches_root(it) && !mounted(it, "proc"),
+        "EINVAL: nothing is mounted there. mount(2), with the type proc, has to come before the command, and \
+         umount2(2) after it, both with the same path: {call}",
+    ),
+    seen(
+        "proc_gone",
+        All,
+        |it| {
+            it.failed("umount2", &["EINVAL", "ENOENT"]) && !detaches_root(it) && mounted(it, "proc")
+        },
+        "nothing is mounted there: {call}. umount2(2) has to name the same place as mount(2) did; a relative path \
+         counts from the working directory",
+    ),
+    seen(
+        "proc",
+        Checks(&["proc"]),
+        unmounted_early,
+        "/proc was mounted, and unmounted again before the command was started: umount2(2) belongs behind the \
+         command's end",
+    ),
+    seen(
+        "proc",
+        Checks(&["proc"]),
+        |it| {
+            let pivot = it.trace().named("pivot_root").find(|call| call.done());
+            let early = |call: &Call| {
+                call.arg(1) == "/proc" && pivot.is_some_and(|pivot| call.at < pivot.at)
+            };
+            !unmounted_early(it)
+                && it
+                    .trace()
+                    .named("mount")
+                    .any(|call| call.done() && call.arg(2) == "proc" && early(call))
+        },
+        "proc was mounted on \"/proc\" when that was still the host's: before pivot_root(2) an absolute path leads to \
+         the old root, and goes with it. Use a path that is relative to the new root: \"proc\"",
+    ),
+    seen(
+        "proc_gone",
+        Checks(&["proc_gone"]),
+        |it| {
+            let mounts =
+                it.trace().named("mount").filter(|call| call.done() && call.arg(2) == "proc");
+            let (mounts, unmounts) =
+                (mounts.count(), it.trace().named("umount2").filter(|call| call.done()).count());
+            !has_mount_namespace(it) && mounts > 1 && mounts > unmounts
+        },
+        "proc is mounted more often than it is unmounted: each mount(2) lies on top of the one before, and umount2(2) \
+         takes off only the last one",
+    ),
+    seen(
+        "proc_gone",
+        All,
+        |it| it.failed("umount2", &["EBUSY"]),
+        "EBUSY: somebody still uses what is mounted there, a process in the background for example. MNT_DETACH takes \
+         it off all the same: {call}",
+    ),
+    // --- What became of the host ---
+    seen(
+        "dev",
+        Checks(&["dev"]),
+        |it| {
+            let gone = it.trace().named("pivot_root").find(|call| call.done()).map(|call| call.at);
+            let device =
+                |call: &&Call| call.done() && call.has("MS_BIND") && call.arg(1).contains("dev/");
+            gone.zip(it.trace().named("mount").find(device))
+                .is_some_and(|(gone, call)| call.at > gone)
+        },
+        "the host's devices are out of reach as soon as the old root is gone: what was mounted on the files in /dev \
+         are these files themselves. Mount the devices before pivot_root(2)",
+    ),
+    seen(
+        "starts",
+        Checks(&["mounts_private", "nothing_left", "proc_gone"]),
+        |it| has_mount_namespace(it) && private(it).is_none() && !it.trace().is_empty(),
+        SHARED,
+    ),
+    seen(
+        "starts",
+        Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"]),
+        is_late,
+        "the mounts were made private too late: {late} came before. What is mounted while its parent is still shared \
+         shows on the host, and is shared itself. First mount(2) on \"/\" with MS_REC | MS_PRIVATE, then everything \
+         else",
+    ),
+    Row {
+        evidence: Evidence::Counted,
+        explains: All,
+        about: "proc",
+        sign: |it| {
+            let mounts = it.lab().mounts();
+            let times = mounts.iter().filter(|mount| mount.point == "/proc").count();
+            times != 1 && !has_mount_namespace(it)
+        },
+        text: PROC_ON_HOST,
+    },
+];
+
+/// What pivot_root(2) says if one stands on what lies below the new root.
+pub const BELOW: &str = "EBUSY or EINVAL: to pivot_root(2) the new root is the old one. After the root filesystem was \
+    mounted over \"/\", the path \"/\" still means what lies below it: the way onto it is chdir(\"/..\"), not \
+    chdir(\"/\")";
+
+/// Where the working directory is, seen from a root filesystem that is a mount.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Entered {
+    Yes,
+    Never,
+    /// It is what the new root was mounted over.
+    Below,
+    /// Before it was mounted.
+    TooEarly,
+}
+
+fn entered(it: &Case) -> Option<Entered> {
+    let bind = bind(it)?;
+    if called(it, "chroot") {
+        return None;
+    }
+    let moves: Vec<&Call> = it
+        .trace()
+        .named("chdir")
+        .chain(it.trace().named("fchdir"))
+        .filter(|call| call.done())
+        .collect();
+    let after = moves.iter().rfind(|call| call.at > bind.at);
+    Some(match after {
+        Some(call) if call.arg(0) == "/" && bind.arg(1) == "/" => Entered::Below,
+        Some(_) => Entered::Yes,
+        None if moves.is_empty() || bind.arg(1) == "/" => Entered::Never,
+        None => Entered::TooEarly,
+    })
+}
+
+fn called(it: &Case, name: &str) -> bool {
+    it.trace().named(name).any(Call::done)
+}
+
+fn has_mount_namespace(it: &Case) -> bool {
+    it.trace().namespace("CLONE_NEWNS").is_some_and(Call::done)
+}
+
+/// The call that makes mounts private (or, as good, slaves).
+fn private<'a>(it: &'a Case) -> Option<&'a Call> {
+    let propagation = |call: &&Call| {
+        call.done() && ["MS_PRIVATE", "MS_SLAVE", "MS_UNBINDABLE"].iter().any(|flag| call.has(flag))
+    };
+    it.trace().named("mount").find(propagation)
+}
+
+fn is_private(it: &Case) -> bool {
+    has_mount_namespace(it) && private(it).is_some_and(|call| call.has("MS_REC"))
+}
+
+/// The call that makes the root filesystem a mount.
+fn bind<'a>(it: &'a Case) -> Option<&'a Call> {
+    it.trace().named("mount").find(|call| {
+        call.done()
+            && call.has("MS_BIND")
+            && !call.has("MS_REMOUNT")
+            && !call.arg(1).contains("dev/")
+    })
+}
+
+/// The first mount that shows on the host because it came too early.
+pub fn too_early<'a>(it: &'a Case) -> Option<&'a Call> {
+    let private = private(it)?.at;
+    it.trace().named("mount").find(|call| call.done() && call.at < private)
+}
+
+fn is_late(it: &Case) -> bool {
+    is_private(it) && too_early(it).is_some()
+}
+
+fn mount_failed(it: &Case, error: &str) -> bool {
+    it.failed("mount", &[error])
+}
+
+/// Whether the call is about one of these places, however they are spelled.
+fn target(it: &Case, names: &[&str]) -> bool {
+    it.call().is_some_and(|call| names.contains(&call.arg(1).trim_start_matches('/')))
+}
+
+fn is_device(it: &Case) -> bool {
+    it.call().is_some_and(|call| call.arg(1).contains("dev/") && call.has("MS_BIND"))
+}
+
+/// Whether the old root is out of reach.
+fn gone(it: &Case) -> bool {
+    called(it, "pivot_root") || called(it, "chroot")
+}
+
+/// Whether the call was to take off the old root, and not something else.
+fn detaches_root(it: &Case) -> bool {
+    called(it, "pivot_root")
+}
+
+/// Whether one of these calls came when the command was there.
+fn is_late_for_command(it: &Case, names: &[&str]) -> bool {
+    let Some(command) = it.trace().command() else { return false };
+    names.iter().any(|name| it.trace().named(name).any(|call| call.done() && call.at > command.at))
+}
+
+fn unmounted_early(it: &Case) -> bool {
+    let Some(command) = it.trace().command() else { return false };
+    let early = |call: &Call| call.done() && call.at < command.at;
+    !called(it, "pivot_root") && mounted(it, "proc") && it.trace().named("umount2").any(early)
+}
+
+fn mounted(it: &Case, kind: &str) -> bool {
+    it.trace().named("mount").any(|call| call.done() && call.arg(2) == kind)
+}

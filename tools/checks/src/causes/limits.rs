@@ -1,0 +1,173 @@
+//! Cgroups and their limits.
+
+use super::Case;
+use super::Explains::All;
+use super::Explains::Checks;
+use super::Explains::NotRun;
+use super::Row;
+use super::said;
+use super::seen;
+use crate::lab::Call;
+
+/// The checks that want a command in its cgroup.
+const LIMITS: &[&str] =
+    &["pids_limit", "memory", "cpus", "runner_free", "cgroup_root", "refuses", "cgroup_gone"];
+
+pub const ROWS: &[Row] = &[
+    seen(
+        "cgroup_gone",
+        All,
+        |it| it.failed("mkdir", &["EEXIST"]) && in_cgroups(it),
+        "EEXIST: {call}. The name of the cgroup is the same in every run, and another container has it (or an earlier \
+         one has left it behind). Make it unique, with `run`'s process number for example",
+    ),
+    seen(
+        "pids_limit",
+        NotRun,
+        |it| it.failed("open", &["ENOENT"]) && in_cgroups(it),
+        "ENOENT: {call}. There is no such file in the cgroup: on version 2 the limit of each controller is in one \
+         folder (pids.max, memory.max, cpu.max), on version 1 each controller has a tree of its own \
+         (/sys/fs/cgroup/pids/…), and the cgroup has to be made before its files are there",
+    ),
+    seen(
+        "pids_limit",
+        NotRun,
+        |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it),
+        "{call}: the kernel refuses this value. A limit is a plain number (`max` for none), cpu.max of version 2 two \
+         of them",
+    ),
+    seen(
+        "runner_free",
+        All,
+        |it| runner_joins(it) && !joined_late(it),
+        "the runner joined the cgroup, and its children inherited it: so it counts against the container's limits, and \
+         cannot remove the cgroup that it is in itself (EBUSY). Let `child` join instead: it writes 0 (\"me\") to \
+         cgroup.procs",
+    ),
+    seen(
+        "memory",
+        All,
+        wrong_memory,
+        "{memory}: 50M are 50 * 1024 * 1024 = 52428800 bytes. K, M and G are powers of 1024 (1 << 10, 1 << 20, \
+         1 << 30)",
+    ),
+    seen(
+        "pids_limit",
+        Checks(LIMITS),
+        |it| joins(it).any(is_top) && !runner_joins(it),
+        "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has \
+         to tell it to `child`",
+    ),
+    said(
+        "pids_limit",
+        NotRun,
+        |it| it.says_one_of(&["/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"]),
+        "the name of the cgroup is empty, so that its folder is the top one, which has no limits. `run` makes a name \
+         up, and has to tell it to `child`",
+    ),
+    seen(
+        "cgroup_gone",
+        All,
+        |it| {
+            let ended = it.trace().waited();
+            let removes = |call: &&Call| {
+                call.name == "rmdir" && call.args.iter().any(|arg| arg.contains("/sys/fs/cgroup"))
+            };
+            it.trace().own().find(removes).is_some_and(|call| ended.is_none_or(|at| call.at < at))
+        },
+        "the cgroup is removed too early: rmdir(2) comes before the container has ended (EBUSY, or ENOENT if it is not \
+         even there yet). First wait for `child`, then remove it",
+    ),
+    seen(
+        "pids_limit",
+        NotRun,
+        |it| it.failed("write", &["ESRCH"]) && in_cgroups(it),
+        "ESRCH: {call}. There is no process of this number; 0 means \"me\"",
+    ),
+    seen(
+        "refuses",
+        Checks(LIMITS),
+        |it| {
+            late(
+                it,
+                &["pids.max", "memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us"],
+            ) && !joined_late(it)
+        },
+        "the limit was written when the command was running already: until then there was none, and an error comes too \
+         late. Write it before the command is started",
+    ),
+    seen(
+        "runner_free",
+        Checks(LIMITS),
+        joined_late,
+        "the cgroup was joined when the command was started already: what it had started by then is outside, and \
+         without a limit. `child` has to join, itself, before it starts the command",
+    ),
+];
+
+fn in_cgroups(it: &Case) -> bool {
+    it.call().is_some_and(|call| call.args.iter().any(|arg| arg.contains("/sys/fs/cgroup")))
+}
+
+/// Whether the runner writes itself into the cgroup.
+fn runner_joins(it: &Case) -> bool {
+    let runner = it.trace().runner();
+    let joins = |call: &Call| {
+        call.done()
+            && call.pid == runner
+            && call.file().contains("/sys/fs/cgroup")
+            && [runner.to_string().as_str(), "0"].contains(&call.arg(1))
+    };
+    ["cgroup.procs", "tasks"].iter().any(|file| it.trace().written(file).any(joins))
+}
+
+/// The calls by which somebody joins a cgroup.
+fn joins<'a>(it: &'a Case) -> impl Iterator<Item = &'a Call> {
+    let files = ["cgroup.procs", "tasks"].into_iter();
+    files
+        .flat_map(|file| it.trace().written(file))
+        .filter(|call| call.file().contains("/sys/fs/cgroup"))
+}
+
+/// Whether it is the top one of its tree.
+fn is_top(call: &Call) -> bool {
+    let folder = call.file().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let name = folder.trim_start_matches("/sys/fs/cgroup").trim_matches('/');
+    ["", "pids", "memory", "cpu"].contains(&name)
+}
+
+/// Where somebody joins.
+pub fn joined(it: &Case) -> String {
+    joins(it).next().map_or(String::new(), Call::shown)
+}
+
+/// The limit on memory, if it is another one than was asked for.
+fn memory_limit<'a>(it: &'a Case) -> Option<&'a Call> {
+    let asked = it.done.args.windows(2).any(|words| words == ["--memory", "50M"]);
+    let files = ["memory.limit_in_bytes", "memory.max"];
+    let call = files.iter().find_map(|file| it.trace().written(file).find(|call| call.done()))?;
+    (asked && call.arg(1) != "52428800").then_some(call)
+}
+
+fn wrong_memory(it: &Case) -> bool {
+    memory_limit(it).is_some()
+}
+
+/// What was written.
+pub fn memory(it: &Case) -> String {
+    memory_limit(it).map_or(String::new(), Call::shown)
+}
+
+/// Whether something was written to one of these files when the command was there.
+fn late(it: &Case, files: &[&str]) -> bool {
+    let Some(command) = it.trace().command() else { return false };
+    files.iter().any(|file| it.trace().written(file).any(|call| call.at > command.at))
+}
+
+fn joined_late(it: &Case) -> bool {
+    let Some(command) = it.trace().command() else { return false };
+    let joins = |call: &&Call| call.file().contains("/sys/fs/cgroup");
+    ["cgroup.procs", "tasks"]
+        .iter()
+        .any(|file| it.trace().written(file).filter(joins).any(|call| call.at > command.at))
+}

@@ -1,0 +1,148 @@
+//! Where the learner is: at which step, what was done before, and what stands in the way.
+//!
+//! A program that fails a check of step 01 may be one of step 07: then it is what step 07 brought that is wrong. What
+//! is looked at is not only what the program does, but also which lines of the steps are in it. (What is wrong with it
+//! is never told from that.)
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
+use std::path::Path;
+
+use classroom::root::give_back;
+use classroom::root::is_root;
+
+use super::Args;
+use super::Outcome;
+use crate::owner;
+use crate::repo::Repo;
+use crate::repo::STEPS;
+use crate::repo::Step;
+use crate::say;
+
+/// Where the learner is.
+pub struct Standing {
+    /// The step that is being worked on.
+    pub at: Step,
+    /// The step that is done, if the next one has not been begun.
+    pub done: Option<Step>,
+    /// Whether what fails now has passed before.
+    pub broken: bool,
+    /// The lines in which the program differs from the step, if they are few.
+    pub differs: Vec<String>,
+}
+
+/// More lines than these are no typing error.
+const FEW: usize = 12;
+
+impl Standing {
+    /// Finds out, and remembers what has been reached.
+    pub fn of(repo: &Repo, args: &Args, outcome: &Outcome) -> Standing {
+        let mine =
+            repo.my_main().and_then(|file| Ok(fs::read_to_string(file)?)).unwrap_or_default();
+        let best = number(repo, "best").max(number(repo, "progress"));
+        let begun = begun(repo, &mine);
+        let failed = outcome.stopped.as_ref().map_or(Step::new(STEPS), |(check, _)| check.from);
+        let at = args.step.unwrap_or_else(|| {
+            let after = |reached: u8| Step::new((reached + 1).min(STEPS));
+            let known = if failed.number() <= best { after(best) } else { failed };
+            failed.max(known).max(begun.unwrap_or(failed))
+        });
+        let reached = Step::all().find(|step| step.number() == outcome.reached);
+        let is_begun = begun >= Some(failed) || has_changed(repo, outcome.reached, &mine);
+        let done = reached.filter(|_| args.step.is_none() && at == failed && !is_begun);
+        let broken = failed < at && failed.number() <= best;
+        let differs = if begun == Some(at) { differs(repo, at) } else { Vec::new() };
+        remember(repo, outcome, best);
+        Standing { at, done, broken, differs }
+    }
+}
+
+/// The last step of which there is a line in a program that the steps before do not have.
+fn begun(repo: &Repo, mine: &str) -> Option<Step> {
+    let lines: Vec<&str> = mine.lines().map(str::trim).collect();
+    let mut known = BTreeSet::new();
+    let mut begun = None;
+    for step in repo.steps.all() {
+        let source = repo.steps.source(step).unwrap_or_default();
+        let says = |line: &&str| line.len() > 12 && !line.starts_with("//");
+        let all: BTreeSet<String> =
+            source.lines().map(str::trim).filter(says).map(String::from).collect();
+        if all.difference(&known).any(|line| lines.contains(&line.as_str())) {
+            begun = Some(step);
+        }
+        known.extend(all);
+    }
+    begun
+}
+
+/// Whether the program is another one than when this was reached. (It is not, if it has just been reached.)
+fn has_changed(repo: &Repo, reached: u8, mine: &str) -> bool {
+    let mut hasher = DefaultHasher::new();
+    mine.hash(&mut hasher);
+    let now = format!("{reached} {:x}\n", hasher.finish());
+    let Ok(state) = repo.state() else { return false };
+    let file = state.join("reached");
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    if before.split(' ').next() != now.split(' ').next() {
+        write_state(&file, &now);
+        return false;
+    }
+    before != now
+}
+
+/// The lines by which the program differs from a step, if they are few: without comments, and what only looks
+/// otherwise.
+fn differs(repo: &Repo, step: Step) -> Vec<String> {
+    let hunks = repo.my_main().and_then(|mine| {
+        let theirs = repo.root().join(repo.steps.main(step)?);
+        steps::hunks(&mine, &theirs)
+    });
+    let says = |line: &&String| {
+        let text = line.get(1..).unwrap_or_default().trim();
+        line.starts_with(['-', '+']) && !text.is_empty() && !text.starts_with("//")
+    };
+    let lines: Vec<String> =
+        hunks.unwrap_or_default().iter().flatten().filter(says).cloned().collect();
+    if lines.len() <= FEW { lines } else { Vec::new() }
+}
+
+/// How far the learner was, in a file of the state.
+fn number(repo: &Repo, file: &str) -> u8 {
+    let text = repo.state().and_then(|state| Ok(fs::read_to_string(state.join(file))?));
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0).min(STEPS)
+}
+
+/// Remembers how far the learner is, for plain `cargo workshop`, and how far it was at best.
+fn remember(repo: &Repo, outcome: &Outcome, best: u8) {
+    let Ok(state) = repo.state() else { return };
+    let mut reached = outcome.reached;
+    if outcome.stopped.is_none() {
+        // A look at an early step says nothing of the later ones.
+        reached = reached.max(number(repo, "progress"));
+    }
+    write_state(&state.join("progress"), &format!("{reached}\n"));
+    write_state(&state.join("best"), &format!("{}\n", best.max(reached)));
+}
+
+/// Begins anew at a step: what was reached before was another program.
+pub fn start_from(repo: &Repo, step: Step) {
+    let Ok(state) = repo.state() else { return };
+    let before = step.number() - 1;
+    write_state(&state.join("best"), &format!("{before}\n"));
+    write_state(&state.join("progress"), &format!("{before}\n"));
+}
+
+/// Writes a file that is only a convenience, or says why not. Under sudo it is to stay the learner's own.
+pub fn write_state(file: &Path, text: &str) -> bool {
+    if let Err(err) = fs::write(file, text) {
+        say::error(&format!("cannot write {}: {}", file.display(), owner::why(file, &err)));
+        return false;
+    }
+    if is_root() {
+        file.parent().into_iter().for_each(give_back);
+    }
+    true
+}
