@@ -2,12 +2,11 @@
 //
 //     draw.mjs --svg BOOK      those that come in, a JSON array of texts; out comes an array of SVG, with BOOK's fonts
 //     draw.mjs [FILE]...       those of Markdown files, and tells which ones cannot be drawn
-//     draw.mjs --save DIR [FILE]...   the same, and keeps them as PNG, each named after its line
 //
 // Exit status: 0 all can be drawn, 1 not all, 2 it could not be tried.
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import { launch } from "./browser.mjs";
@@ -103,7 +102,6 @@ async function draw([number, source, label]) {
 async function main() {
     const args = process.argv.slice(2);
     const book = args[0] === "--svg" ? args.splice(0, 2)[1] : null;
-    const save = args[0] === "--save" ? args.splice(0, 2)[1] : null;
     const pictures = book
         ? JSON.parse(await text(process.stdin)).map((text, at) => ({ place: `picture ${at}`, text }))
         : (args.length > 0 ? args : FILES).flatMap(picturesOf);
@@ -132,15 +130,6 @@ async function main() {
                 drawn.push(await page.evaluate(draw, [number, picture.text, describe(picture.text)]));
             } catch (err) {
                 console.error(`${picture.place}: this picture cannot be drawn: ${err.message}`);
-                continue;
-            }
-            if (save) {
-                mkdirSync(save, { recursive: true });
-                const name = `${picture.place.replace(/[^\w]+/g, "-")}.png`;
-                await page
-                    .locator("svg")
-                    .first()
-                    .screenshot({ path: join(save, name) });
             }
         }
     } finally {

@@ -34,8 +34,8 @@ use crate::quote::Minutes;
 use crate::quote::duration;
 use crate::quote::minutes;
 
-/// What is in the book beside the guide: Markdown files that it leads to, or that lead to it.
-const MORE: &[&str] = &["teaching.md", "tools/bench/figures.md"];
+/// What is in the book beside the guide: Markdown files that it leads to.
+const MORE: &[&str] = &["tools/bench/figures.md"];
 
 /// The version of mdBook whose pages the styles and the script know. (CI installs this one; all of 0.5 will do.)
 const MDBOOK: &str = "0.5.4";
@@ -70,6 +70,7 @@ runnable = false
 
 [output.html.search]
 limit-results = 20
+use-boolean-and = true
 boost-title = 3
 "#;
 
@@ -107,7 +108,8 @@ pub fn build(steps: &Steps, file: &Path, to: &Path) -> anyhow::Result<Made> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && !said.contains("WARN"), "mdbook failed:\n{}", said.trim());
     let pictures = draw(steps.root(), &made, &book.pictures)?;
-    insert(&made, &pictures)?;
+    insert(&made, "picture", &pictures)?;
+    insert(&made, "unsearched", &book.unsearched)?;
 
     if to.exists() {
         fs::remove_dir_all(&to).with_context(|| format!("cannot remove {}", to.display()))?;
@@ -168,25 +170,25 @@ fn draw(root: &Path, book: &Path, pictures: &[String]) -> anyhow::Result<Vec<Str
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Puts the pictures into the pages.
-fn insert(book: &Path, pictures: &[String]) -> anyhow::Result<()> {
+/// Puts what mdBook has not seen into the pages.
+fn insert(book: &Path, name: &str, pieces: &[String]) -> anyhow::Result<()> {
     for entry in fs::read_dir(book)? {
         let path = entry?.path();
         if path.extension().is_none_or(|ext| ext != "html") {
             continue;
         }
         let mut page = fs::read_to_string(&path)?;
-        for (number, picture) in pictures.iter().enumerate() {
-            page = page.replace(&gap(number), picture);
+        for (number, piece) in pieces.iter().enumerate() {
+            page = page.replace(&gap(name, number), piece);
         }
         fs::write(&path, page)?;
     }
     Ok(())
 }
 
-/// What stands where a picture will be.
-fn gap(number: usize) -> String {
-    format!("<span>picture {number}</span>")
+/// What stands where such a piece will be.
+fn gap(name: &str, number: usize) -> String {
+    format!("<!-- {name} {number} -->")
 }
 
 /// A page.
@@ -208,6 +210,8 @@ struct Book<'a> {
     places: BTreeMap<String, String>,
     pages: Vec<Page>,
     pictures: Vec<String>,
+    /// HTML that a search does not find: the teacher's notes, and whole files, which would be found for everything.
+    unsearched: Vec<String>,
     /// Files of the repository that a page leads to.
     files: BTreeSet<PathBuf>,
 }
@@ -221,6 +225,7 @@ impl Book<'_> {
             places: BTreeMap::new(),
             pages: Vec::new(),
             pictures: Vec::new(),
+            unsearched: Vec::new(),
             files: BTreeSet::new(),
         };
         let names: Vec<String> = guide.chapters.iter().map(page_name).collect();
@@ -285,6 +290,7 @@ impl Book<'_> {
         let mut page = String::new();
         // What follows a session of "Predict …" gives it away, up to the next one.
         let mut answer = false;
+        let mut notes = String::new();
         let close = |page: &mut String, answer: &mut bool| {
             if std::mem::take(answer) {
                 *page += "</div>\n\n";
@@ -300,19 +306,30 @@ impl Book<'_> {
             if !predict || session || heading {
                 close(&mut page, &mut answer);
             }
-            page += &self.part(document, part, file, higher)?;
-            page += "\n\n";
+            let text = self.part(document, part, file, higher)? + "\n\n";
+            if part.details.as_deref() == Some("Instructor's notes") {
+                notes += &text;
+                if text.contains("</details>") {
+                    page += &self.unsearched(notes_html(&std::mem::take(&mut notes)));
+                }
+                continue;
+            }
+            page += &text;
             if predict && session {
                 page += "<div class=\"answer\">\n\n";
                 answer = true;
             }
             if let Some(step) = last.get(&at) {
-                page += &html::whole(*step, &self.steps.whole(*step)?);
-                page += "\n\n";
+                page += &self.unsearched(html::whole(*step, &self.steps.whole(*step)?));
             }
         }
         close(&mut page, &mut answer);
         Ok(page)
+    }
+
+    fn unsearched(&mut self, html: String) -> String {
+        self.unsearched.push(html);
+        gap("unsearched", self.unsearched.len() - 1) + "\n\n"
     }
 
     fn part(
@@ -338,15 +355,12 @@ impl Book<'_> {
             PartKind::Code(language) if language == "mermaid" => {
                 let inner = &lines[1..lines.len() - 1];
                 self.pictures.push(inner.join("\n"));
-                format!("<figure class=\"picture\">{}</figure>", gap(self.pictures.len() - 1))
+                format!(
+                    "<figure class=\"picture\">{}</figure>",
+                    gap("picture", self.pictures.len() - 1)
+                )
             }
-            PartKind::Code(_) => text,
-            PartKind::Html => match &part.details {
-                Some(summary) if summary == "Instructor's notes" => {
-                    text.replace("<details>", "<details class=\"notes\">")
-                }
-                _ => text,
-            },
+            PartKind::Code(_) | PartKind::Html => text,
             PartKind::Generated(block) => {
                 let body = &document.lines[block.body.clone()];
                 let inner = || body.get(1..body.len().max(2) - 1).unwrap_or_default();
@@ -497,6 +511,14 @@ impl Plan {
             html::escape(&plan.to_string())
         )
     }
+}
+
+/// The teacher's notes, which mdBook does not see.
+fn notes_html(markdown: &str) -> String {
+    let mut html = String::new();
+    pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(markdown));
+    let html = html.replacen("<details>", "<details class=\"notes\">", 1);
+    regex!(r#"href="([\w-]+)\.md"#).replace_all(&html, "href=\"$1.html").into_owned()
 }
 
 /// A chapter's line of minutes, in words.
