@@ -49,11 +49,12 @@ starts_a_command() {
 
 # Is my-container refused something as an ordinary user? (With a limit: what is not finished yet may start itself for
 # ever.)
-is_refused() {
+is_refused() (
+    unset GREP_OPTIONS PS_FORMAT PS_PERSONALITY
     others=$(ps -L -U "$(id -ru)" -o lwp= | wc -l)
     timeout 10 prlimit --nproc=$((others + 100)) -- "$program" run true </dev/null 2>&1 |
         grep -Eqi 'EPERM|EACCES|not permitted|permission denied'
-}
+)
 
 needs_root() {
     case ${WORKSHOP_SUDO:-} in
@@ -108,7 +109,7 @@ main() {
     esac
     case $name in step[0-9][0-9]_* | my-container) ;; *) exec "$@" ;; esac
 
-    repository=$(cd "$(dirname "$0")/.." && pwd -P)
+    repository=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
     # Absolute, so that it is found from every folder.
     : "${ROOTFS:=$repository/rootfs}"
     export ROOTFS

@@ -36,7 +36,7 @@ install_packages() {
 }
 
 main() {
-    cd "$(dirname "$0")/../.."
+    CDPATH='' cd "$(dirname "$0")/../.."
     command -v npm >/dev/null || fail "needs npm (Debian: apt install npm)"
     install_packages
     case "${1-}" in

@@ -120,7 +120,7 @@ inside() {
 }
 
 main() {
-    root=$(cd "$(dirname "$0")/../.." && pwd)
+    root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
     if [ "${1-}" = --inside ]; then
         work=$2 image=$3
         # As PID 1 of its namespace it gets only the signals that it asks for.

@@ -85,14 +85,22 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tools/steps is in it")
 }
 
-/// git, whatever the configuration of who runs this.
+/// A git that knows nothing of who runs this: no settings, no attributes, no repository (whoever wants that removes
+/// `GIT_DIR` again). Each of them can turn what it prints into something else, or be broken.
 pub fn git() -> Command {
+    // No folder, and never one: what is looked for in it is not there.
+    const NOWHERE: &str = "/dev/null";
     let mut git = Command::new("git");
-    git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"]
-    {
-        git.env_remove(name);
+    let theirs = env::vars_os().map(|(name, _)| name);
+    for name in theirs.filter(|name| name.as_encoded_bytes().starts_with(b"GIT_")) {
+        // Where git's own programs are is no matter of taste.
+        if name != "GIT_EXEC_PATH" {
+            git.env_remove(name);
+        }
     }
+    // HOME, as there are gits without GIT_CONFIG_GLOBAL (before 2.32), and none with a variable for attributes.
+    git.env("HOME", NOWHERE).env("XDG_CONFIG_HOME", NOWHERE).env("GIT_DIR", NOWHERE);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_ATTR_NOSYSTEM", "1");
     git
 }
 
@@ -102,9 +110,8 @@ pub fn git() -> Command {
 /// If git cannot be run, or cannot read one of them.
 pub fn hunks(old: &Path, new: &Path) -> anyhow::Result<Vec<Vec<String>>> {
     let mut git = git();
-    git.args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--no-textconv"]);
-    git.args(["--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0", "--"]);
-    let output = git.arg(old).arg(new).output().context("cannot run git")?;
+    git.args(["diff", "--no-index", "--no-color", "--"]).arg(old).arg(new);
+    let output = git.env("LC_ALL", "C").output().context("cannot run git")?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(0 | 1)), "git diff failed: {}", error.trim());
     let text = String::from_utf8(output.stdout).context("the difference is no text")?;
