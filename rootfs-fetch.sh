@@ -20,6 +20,9 @@ STALL_SECONDS=15  # to give up on one that stops in the middle
 # The marker is the last thing that is written into a new root filesystem. Its text says what it is.
 MARKER=.rootfs-origin
 
+# The first thing that is written into a temporary folder: what has it may be removed.
+TEMPORARY=.rootfs-fetch
+
 # What to borrow from the machine, in the folders where Alpine has it. (No bash: Alpine has none either.)
 TOOLS="/bin sh cat chgrp chmod chown cp date dd df echo false grep hostname kill ln ls mkdir mknod mktemp more mount
     mountpoint mv netstat nice ping printenv ps pwd rm rmdir sed setpriv sleep stat stty sync touch true umount uname
@@ -164,8 +167,12 @@ lock() {
     done
 }
 
-# Removes the temporary folder of a run that was killed. In the middle of an exchange that has the only root filesystem.
+# Removes the temporary folder of a run that was killed, and nothing else of such a name. In the middle of an exchange that has the only root filesystem.
 clean() {
+    if [ ! -f "$1/$TEMPORARY" ]; then
+        rmdir "$1" 2>/dev/null || true # killed at once, or somebody's
+        return
+    fi
     if [ -d "$1/old" ] && [ ! -e "$rootfs" ]; then
         mv "$1/old" "$rootfs" || die "cannot put $1/old back in the place of $rootfs"
         warn "a run that was killed had set $rootfs aside: it is back"
@@ -179,7 +186,7 @@ quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 make_temporary() {
     tmp=$(mktemp -d "$parent/.$name.tmp.XXXXXX") ||
         die "cannot write in $parent (ROOTFS=/another/folder/rootfs chooses another place)"
-    errors=$tmp/errors
+    : >"$tmp/$TEMPORARY" && errors=$tmp/errors
     new=$tmp/new
     mkdir "$new" && chmod 755 "$tmp" "$new"
 }

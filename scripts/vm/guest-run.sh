@@ -123,6 +123,10 @@ main() {
     exit $status
 }
 
+if [ ! -e /usr/local/sbin/workshop-job ]; then
+    echo "vm/guest-run.sh: only for the inside of the test machine: scripts/vm/test.sh" >&2
+    exit 1
+fi
 if [ "$1" = --tests ]; then
     root=$2 rootfs=$3 tests=$4 steps=$5
     run_tests

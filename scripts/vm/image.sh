@@ -115,7 +115,8 @@ main() {
     image=$cache/vm-$(image_name "$@")
     if [ ! -d "$image" ]; then
         mkdir -p "$cache"
-        find "$cache" -mindepth 1 -maxdepth 1 \( -name 'vm-*' -mtime +40 -o -name 'partial.*' -mmin +120 \) \
+        find "$cache" -mindepth 1 -maxdepth 1 \
+            \( -name 'vm-????????????????' -mtime +40 -o -name 'partial.??????' -mmin +120 \) \
             -exec rm -r {} +
         check_disk
         # Under another name until it is complete: an image that is there is a whole one.

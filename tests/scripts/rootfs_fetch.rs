@@ -743,6 +743,22 @@ fn download_killed_leaves_nothing_after_the_next() {
     sandbox.assert_complete("from the tarball");
 }
 
+/// A folder of somebody's may have a name of that form.
+#[test]
+fn what_is_only_named_like_a_leftover_stays() {
+    let sandbox = Sandbox::new();
+    let thesis = sandbox.home.join(".root fs.tmp.backup/thesis");
+    fs::create_dir(thesis.parent().unwrap()).unwrap();
+    fs::write(&thesis, "").unwrap();
+    succeed(sandbox.fetch_tarball(&sandbox.tarball()));
+    let mut clean = sandbox.fetch_tarball(&sandbox.tarball());
+    succeed({
+        clean.arg("--clean");
+        clean
+    });
+    assert!(thesis.exists());
+}
+
 #[test]
 fn two_at_once() {
     if !can_download() {

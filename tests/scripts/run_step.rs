@@ -104,7 +104,9 @@ const STEPS: [&str; 10] = [
 #[test]
 fn the_steps_are_all_here() {
     let steps = fs::read_dir(repository().join("steps")).unwrap();
-    let mut names: Vec<_> = steps.map(|entry| entry.unwrap().file_name()).collect();
+    let names = steps.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // What else somebody has put there is theirs.
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("step")).collect();
     names.sort();
     assert_eq!(names, STEPS);
 }

@@ -137,7 +137,8 @@ pub fn leftovers(machine: &Machine) -> Left {
     Left { found, used }
 }
 
-/// Whether a process has the root filesystem, or a folder in it, as its root.
+/// Whether a process has the root filesystem, or a folder in it, as its root; also where its mount namespace calls that
+/// root `/`: its mounts may be shared with ours.
 fn in_use(machine: &Machine) -> Use {
     // An ordinary user never knows: what is not shown may even be hidden (proc(5), hidepid).
     let mut used = if machine.uid == 0 { Use::Free } else { Use::Unknown };
@@ -145,6 +146,9 @@ fn in_use(machine: &Machine) -> Use {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !name.bytes().all(|byte| byte.is_ascii_digit()) {
             continue;
+        }
+        if is_same(&entry.path().join("root"), &machine.file(&machine.rootfs)) {
+            return Use::By(name);
         }
         match fs::read_link(entry.path().join("root")) {
             Ok(root) if root.starts_with(&machine.rootfs) => return Use::By(name),
@@ -154,6 +158,11 @@ fn in_use(machine: &Machine) -> Use {
         }
     }
     used
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    identity(one).is_some() && identity(one) == identity(other)
 }
 
 /// The mounts below the root filesystem, the last one first.
@@ -193,7 +202,7 @@ fn cgroups(machine: &Machine) -> Vec<PathBuf> {
         for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = OURS.iter().any(|prefix| is_over(machine, &name, prefix));
-            if (ours || name.starts_with(STEP_10)) && is_empty(machine, &entry.path()) {
+            if (ours || is_of_step_10(&name)) && is_empty(machine, &entry.path()) {
                 found.push(folder.join(name));
             }
         }
@@ -201,6 +210,14 @@ fn cgroups(machine: &Machine) -> Vec<PathBuf> {
         left.extend(found);
     }
     left
+}
+
+/// Whether it is named as step 10 does it: `step10-4711-1700000000123456789`.
+fn is_of_step_10(name: &str) -> bool {
+    let numbers = name.strip_prefix(STEP_10).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(process, time)| {
+        process.parse::<u32>().is_ok() && time.parse::<u128>().is_ok()
+    })
 }
 
 /// Whether a cgroup and those below it are empty, and not only for this moment.
@@ -257,9 +274,10 @@ fn half(machine: &Machine) -> Option<PathBuf> {
     let (folder, name) = (machine.rootfs.parent()?, machine.rootfs.file_name()?);
     let prefix = format!(".{}.tmp.", name.to_string_lossy());
     let entries = fs::read_dir(machine.file(folder)).into_iter().flatten().flatten();
+    // Of such a name there may be something of somebody's: the script writes this file first.
     let is_half = |name: &OsString| {
-        let name = name.to_string_lossy();
-        name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 6)
+        machine.file(folder).join(name).join(".rootfs-fetch").is_file()
+            && name.to_string_lossy().strip_prefix(&prefix).is_some_and(|rest| rest.len() == 6)
     };
     let mut found: Vec<OsString> = entries.map(|entry| entry.file_name()).filter(is_half).collect();
     found.sort();

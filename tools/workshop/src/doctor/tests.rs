@@ -408,12 +408,24 @@ fn whether_mounts_are_in_use_only_root_knows() {
     assert_eq!(fake.left(), []);
 }
 
+/// It has pivoted: in its mount namespace the root filesystem is `/`, and its mounts may be shared with the machine's.
+#[test]
+fn a_container_with_mounts_of_its_own_uses_them_too() {
+    let fake = Fake::new();
+    fake.mounts(&["50 22 0:40 / /repo/rootfs/proc rw shared:7 - proc proc rw"]);
+    assert_eq!(fake.left().len(), 1);
+    fs::create_dir_all(fake.path("/proc/4711")).unwrap();
+    symlink(fake.path("/repo/rootfs"), fake.path("/proc/4711/root")).unwrap();
+    assert_eq!(fake.left(), []);
+}
+
 #[test]
 fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
     let mut fake = Fake::new();
     fake.write("/sys/fs/cgroup/step10-7-1/cgroup.procs", "");
     fake.write("/sys/fs/cgroup/step10-8-1/cgroup.procs", "4711\n");
     fake.write("/sys/fs/cgroup/user.slice/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/step10-of-mine/cgroup.procs", "");
     fake.write("/sys/fs/cgroup/pids/step10-9-1/cgroup.procs", "");
     let found = ["/sys/fs/cgroup/step10-7-1", "/sys/fs/cgroup/pids/step10-9-1"];
     assert_eq!(fake.left(), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
@@ -463,9 +475,10 @@ fn folders_of_tests_are_left_over_when_the_test_is_gone() {
 #[test]
 fn half_a_root_filesystem_is_left_over() {
     let fake = Fake::new();
-    fs::create_dir(fake.path("/repo/.rootfs.tmp.AbCd12")).unwrap();
-    fs::create_dir(fake.path("/repo/.rootfs.tmp.of-mine")).unwrap();
+    fake.write("/repo/.rootfs.tmp.xYz123/.rootfs-fetch", "");
+    fake.write("/repo/.rootfs.tmp.of-mine/.rootfs-fetch", "");
+    fake.write("/repo/.rootfs.tmp.backup/thesis", "");
     let left = leftovers(&fake.machine);
-    assert_eq!(left.found, [Leftover::Half(PathBuf::from("/repo/.rootfs.tmp.AbCd12"))]);
+    assert_eq!(left.found, [Leftover::Half(PathBuf::from("/repo/.rootfs.tmp.xYz123"))]);
     assert_eq!(left.lines(&fake.machine), ["/repo/rootfs-fetch.sh --clean"]);
 }

@@ -156,7 +156,8 @@ fn run(repo: &Repo, step: Step) -> Result<(), String> {
         .arg(repo.root().join("scripts/run-step.sh"))
         .arg(me.with_file_name(name))
         .args(QUESTION);
-    timeout.current_dir(repo.root()).stdin(Stdio::null());
+    // A relative ROOTFS counts from where the caller is.
+    timeout.current_dir(repo.root()).env("ROOTFS", repo.rootfs()).stdin(Stdio::null());
     match timeout.output() {
         Ok(Output { status, stdout, .. }) if status.success() && stdout == ANSWER => Ok(()),
         Ok(Output { status, stderr, .. }) => match telling(&stderr).last() {

@@ -2,6 +2,7 @@
 //! is missing.
 
 mod check;
+mod doctor;
 mod input;
 mod owner;
 mod repo;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut trials = check::trials();
+    trials.extend(doctor::trials());
     trials.extend(input::trials());
     trials.extend(owner::trials());
     classroom::trial::run(trials)
