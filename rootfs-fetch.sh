@@ -106,7 +106,7 @@ remove() {
 
 # Sets `rootfs`: absolute and without symlinks, so that its temporary neighbour is on the same disk.
 locate() {
-    here=$(cd "$(dirname "$0")" && pwd -P)
+    here=$(CDPATH='' cd "$(dirname "$0")" && pwd -P)
     rootfs=${ROOTFS:-$here/rootfs}
     case $rootfs in /*) ;; *) rootfs=$PWD/$rootfs ;; esac
     if real=$(readlink -f "$rootfs" 2>/dev/null) && [ -n "$real" ]; then rootfs=$real; fi
@@ -261,10 +261,16 @@ download() {
     code=0
     if command -v curl >/dev/null; then
         say "downloading $1"
-        run curl -fsSL --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
-            -o "$2" "$1" || code=$?
+        # ~/.curlrc may send the file elsewhere, so curl does without (-q has to be its first word); or it may name the
+        # proxy, without which nothing can be reached.
+        for first in -q -s; do
+            code=0
+            run curl $first -fsSL --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
+                -o "$2" "$1" || code=$?
+            if [ ! -e "${CURL_HOME:-${HOME:-}}/.curlrc" ] || [ -s "$2" ]; then break; fi
+        done
     elif command -v wget >/dev/null; then
-        run wget -nv -t 1 -T "$CONNECT_SECONDS" -O "$2" "$1" || code=$?
+        run env LC_ALL=C wget -nv -t 1 -T "$CONNECT_SECONDS" -O "$2" "$1" || code=$?
     else
         failure="there is neither curl nor wget here to download Alpine Linux"
         return 1
@@ -452,6 +458,8 @@ install_new() {
 
 main() {
     umask 022
+    # Settings of whoever runs this, that change what these programs do or print.
+    unset TAR_OPTIONS GREP_OPTIONS POSIXLY_CORRECT
     force='' borrow='' clean='' failure='' rootfs=${ROOTFS:-rootfs}
     for option in "$@"; do
         case $option in

@@ -203,7 +203,7 @@ main() {
             exit 2
             ;;
     esac
-    cd "$(dirname "$0")/.."
+    CDPATH='' cd "$(dirname "$0")/.."
     drop_sudo "$@"
     if [ "${1-}" = --new-rootfs ]; then
         new_rootfs

@@ -50,6 +50,7 @@ starts_a_command() {
 
 # Sets `limit`: so many processes more than this user has, unless he may not have as many.
 limit_for() {
+    unset GREP_OPTIONS PS_FORMAT PS_PERSONALITY
     others=$(ps -L -U "$(id -ru)" -o lwp= | wc -l)
     limit=$((others + $1))
     hard=$(prlimit --nproc --output HARD --noheadings | tr -d ' ')
@@ -116,7 +117,7 @@ main() {
     esac
     case $name in step[0-9][0-9]_* | my-container) ;; *) exec "$@" ;; esac
 
-    repository=$(cd "$(dirname "$0")/.." && pwd -P)
+    repository=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
     # Absolute, so that it is found from every folder.
     : "${ROOTFS:=$repository/rootfs}"
     export ROOTFS

@@ -35,7 +35,7 @@ make_userland() {
 main() {
     [ $# != 0 ] || { echo "usage: scripts/vm/cross.sh COMMAND [ARGS]..." >&2; exit 2; }
     [ "$(id -u)" = 0 ] || fail "needs root"
-    repository=$(cd "$(dirname "$0")/../.." && pwd -P)
+    repository=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd -P)
     cargo_home=$(readlink -f "${CARGO_HOME:-$HOME/.cargo}")
     make_userland
     # shellcheck disable=SC2016 # for the inner shell

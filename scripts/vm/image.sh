@@ -109,7 +109,7 @@ remove_partial() {
 }
 
 main() {
-    here=$(cd "$(dirname "$0")" && pwd)
+    here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
     check_tools
     cache=${VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/container-workshop}
     image=$cache/vm-$(image_name "$@")

@@ -99,7 +99,7 @@ pack() {
 }
 
 main() {
-    root=$(cd "$(dirname "$0")/../.." && pwd)
+    root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
     cd "$root"
     export VM_ARCH=amd64
     native=

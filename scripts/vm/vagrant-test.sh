@@ -120,7 +120,7 @@ inside() {
 }
 
 main() {
-    root=$(cd "$(dirname "$0")/../.." && pwd)
+    root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
     if [ "${1-}" = --inside ]; then
         [ $$ = 1 ] || fail "--inside is for this script itself: it would change this machine's libvirt"
         work=$2 image=$3

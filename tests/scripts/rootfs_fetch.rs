@@ -390,6 +390,17 @@ fn a_tarball_goes_before_the_mirror() {
     assert_eq!(fs::read_to_string(sandbox.rootfs().join("etc/alpine-release")).unwrap(), "small\n");
 }
 
+/// Settings for tar, grep and curl, as some people have them.
+#[test]
+fn the_callers_settings_change_nothing() {
+    let sandbox = Sandbox::new();
+    let mut fetch = sandbox.fetch_tarball(&sandbox.tarball());
+    fetch.env("TAR_OPTIONS", "--strip-components=1 --verbose").env("GREP_OPTIONS", "-v");
+    fetch.env("POSIXLY_CORRECT", "1");
+    assert_eq!(succeed(fetch), "");
+    assert!(sandbox.rootfs().join("bin/sh").is_symlink());
+}
+
 #[test]
 fn a_tarball_by_a_relative_path_and_a_relative_rootfs() {
     let sandbox = Sandbox::new();

@@ -244,6 +244,19 @@ fn the_sudo_line_can_be_typed() {
     assert!(line.starts_with("+ sudo ") && !line.contains("env"), "{line}");
 }
 
+/// With CDPATH, `cd scripts` may lead elsewhere.
+#[test]
+fn the_repository_is_found_by_a_relative_name_whatever_cdpath() {
+    let fake = Fake::new(0);
+    fs::create_dir_all(fake.path("elsewhere/scripts")).unwrap();
+    fake.program("step05_chroot", "echo started");
+    let mut runner = Command::new("sh");
+    runner.args(["scripts/run-step.sh", "target/step05_chroot", "run", "ls"]);
+    runner.current_dir(fake.dir.path()).env_remove("ROOTFS").env("CDPATH", "elsewhere");
+    let fetched = format!("fetch {}", fake.path("rootfs").display());
+    assert_eq!(lines(runner), [fetched.as_str(), "started"]);
+}
+
 #[test]
 fn the_program_takes_the_runners_place() {
     // The same process: signals, the terminal and the exit status need nobody to pass them on.

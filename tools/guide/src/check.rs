@@ -130,7 +130,7 @@ fn nowhere(target: &str, anchor: &str, anchors: &BTreeSet<&str>) -> Option<Strin
 fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     let name = task.file.file_name().unwrap_or_default().to_string_lossy();
     let mut grep = git();
-    grep.current_dir(task.steps.root());
+    grep.current_dir(task.steps.root()).env_remove("GIT_DIR");
     grep.args(["grep", "--untracked", "-IoE", "--full-name", "-e"]);
     let grep = grep.arg(format!("{}#[a-z0-9_-]+", regex::escape(&name)));
     let grep = grep.args(["--", ":!tools/guide"]).arg(format!(":!{name}"));

@@ -208,9 +208,8 @@ impl Steps {
         let patched = place.join("patched");
         write(&patched.join(&files[0]), &manifest)?;
         write(&patched.join(&files[1]), &main)?;
-        // For git this folder is in no repository, or it would take the repository's root for the patch's.
         let mut git = git();
-        git.current_dir(&patched).env("GIT_CEILING_DIRECTORIES", place.canonicalize()?);
+        git.current_dir(&patched).env("LC_ALL", "C");
         let applied = git.args(["apply", "--"]).arg(&patch).output().context("cannot run git")?;
         let name = patch.file_name().unwrap_or_default().to_string_lossy();
         ensure!(

@@ -85,23 +85,22 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tools/steps is in it")
 }
 
-/// git, whatever the configuration of who runs this.
+/// A git that knows nothing of who runs this: no settings, no attributes, no repository (whoever wants that removes
+/// `GIT_DIR` again). Each of them can turn what it prints into something else, or be broken.
 pub fn git() -> Command {
+    // No folder, and never one: what is looked for in it is not there.
+    const NOWHERE: &str = "/dev/null";
     let mut git = Command::new("git");
-    git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
-        if name != "GIT_CONFIG_GLOBAL" && name != "GIT_CONFIG_NOSYSTEM" {
+    let theirs = env::vars_os().map(|(name, _)| name);
+    for name in theirs.filter(|name| name.as_encoded_bytes().starts_with(b"GIT_")) {
+        // Where git's own programs are is no matter of taste.
+        if name != "GIT_EXEC_PATH" {
             git.env_remove(name);
         }
     }
-    git
-}
-
-/// `git diff` of two paths that are still to be named, whatever the configuration: also that of the repository, in which
-/// somebody may have said how they like to see differences, or which files are to have none.
-pub fn diff() -> Command {
-    let mut git = git();
-    git.env("GIT_DIR", "/dev/null").args(["diff", "--no-index"]);
+    // HOME, as there are gits without GIT_CONFIG_GLOBAL (before 2.32), and none with a variable for attributes.
+    git.env("HOME", NOWHERE).env("XDG_CONFIG_HOME", NOWHERE).env("GIT_DIR", NOWHERE);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_ATTR_NOSYSTEM", "1");
     git
 }
 
@@ -115,10 +114,9 @@ pub fn hunks(old: &Path, new: &Path) -> anyhow::Result<Vec<Vec<String>>> {
 
 /// The same, with so many lines around each change.
 fn hunks_within(old: &Path, new: &Path, lines: u32) -> anyhow::Result<Vec<Vec<String>>> {
-    let mut git = diff();
-    git.args(["--no-color", "--diff-algorithm=myers", "--inter-hunk-context=0"]);
-    git.arg(format!("--unified={lines}")).arg("--");
-    let output = git.arg(old).arg(new).output().context("cannot run git")?;
+    let mut git = git();
+    git.args(["diff", "--no-index", "--no-color"]).arg(format!("--unified={lines}")).arg("--");
+    let output = git.arg(old).arg(new).env("LC_ALL", "C").output().context("cannot run git")?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(0 | 1)), "git diff failed: {}", error.trim());
     let text = String::from_utf8(output.stdout).context("the difference is no text")?;

@@ -1,7 +1,6 @@
-//! `cargo workshop diff` and `compare`: git shows the differences, in its colours and through a pager.
+//! `cargo workshop diff` and `compare`: git shows the differences, in its colours and page by page.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use anyhow::bail;
+use steps::git;
 
 use crate::repo::Repo;
 use crate::repo::Step;
@@ -94,25 +94,20 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// Lets git show the difference of two paths, relative to the repository: as it is, whatever the learner's git is told to
-/// make of differences.
+/// Lets git show the difference of two paths, relative to the repository: the same one to everybody, whatever their
+/// settings.
 fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
-    let mut git = steps::diff();
-    git.current_dir(repo.root());
-    // What is only to be displayed keeps the learner's language and letters.
-    match env::var_os("LC_ALL") {
-        Some(language) => git.env("LC_ALL", language),
-        None => git.env_remove("LC_ALL"),
-    };
-    // A pager that cannot be started would take the output with it.
-    match pager() {
-        Some(pager) => git.env("GIT_PAGER", pager),
-        None => git.env("GIT_PAGER", "cat"),
-    };
+    let mut git = git();
+    git.current_dir(repo.root()).args(["diff", "--no-index"]);
     // git knows nothing of https://no-color.org.
     if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         git.arg("--no-color");
     }
+    // A pager of one's own may sort, number or hide lines, and `less` with options of one's own show colours as ESC[32m.
+    for name in ["LESSOPEN", "LESSKEY", "LESSKEYIN", "LESSKEY_CONTENT"] {
+        git.env_remove(name);
+    }
+    git.env("LESS", "FRX").env("GIT_PAGER", if may_page() { "less" } else { "cat" });
     let status = git
         .arg("--")
         .arg(old)
@@ -122,18 +117,17 @@ fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
     match status.code() {
         // 1 says that they differ. A signal is the pager's reader who has seen enough.
         Some(0 | 1) | None => Ok(()),
-        Some(code) => bail!("git diff failed with exit status {code}, see above"),
+        Some(code) => bail!("git diff failed with exit status {code}"),
     }
 }
 
-/// The caller's pager, or less; if there is such a program.
-fn pager() -> Option<OsString> {
-    let path = env::var_os("PATH")?;
-    let is_there = |line: &OsString| {
-        let program = line.to_string_lossy().split(' ').next().unwrap_or_default().to_string();
-        env::split_paths(&path).any(|folder| folder.join(&program).is_file())
-    };
-    [env::var_os("PAGER"), Some("less".into())].into_iter().flatten().find(is_there)
+/// Whether there is a pager, and nobody has said that they want none.
+fn may_page() -> bool {
+    let pager = env::var_os("GIT_PAGER").or(env::var_os("PAGER"));
+    let unwanted = pager.is_some_and(|pager| pager == "cat" || pager.is_empty());
+    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let path = env::var_os("PATH").unwrap_or_default();
+    !unwanted && !dumb && env::split_paths(&path).any(|folder| folder.join("less").is_file())
 }
 
 #[cfg(test)]

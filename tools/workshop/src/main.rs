@@ -1,6 +1,7 @@
 //! `cargo workshop`: checks, diffs and everything else around the ten steps.
 
 mod catch_up;
+mod changes;
 mod check;
 mod diff;
 mod doctor;

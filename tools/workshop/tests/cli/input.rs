@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
-use std::process::Stdio;
 
 use classroom::Result;
+use classroom::Session;
 use classroom::trial::Trial;
 use classroom::trials;
 use tempfile::TempDir;
@@ -23,8 +24,8 @@ pub fn trials() -> Vec<Trial> {
         diff_goes_from_the_earlier_step_to_the_later_one,
         a_step_against_itself_is_wrong_usage,
         without_git_the_message_names_it,
-        diff_is_the_same_whatever_the_learner_s_git_is_told,
-        a_pager_that_is_not_there_takes_no_output_with_it,
+        diff_is_the_same_whatever_one_s_git_settings,
+        on_a_terminal_diff_is_the_same_whatever_one_s_pager,
         compare_shows_both_sides_or_says_that_there_is_no_difference,
         compare_without_a_step_takes_the_closest,
         a_missing_program_of_the_learner_is_named_with_the_cure,
@@ -124,62 +125,73 @@ fn without_git_the_message_names_it() -> Result<()> {
     Ok(())
 }
 
-fn diff_is_the_same_whatever_the_learner_s_git_is_told() -> Result<()> {
+/// Settings that turn git's output into something else, or stop it: a file with them, or a variable.
+fn diff_is_the_same_whatever_one_s_git_settings() -> Result<()> {
     let repo = Repo::new();
-    let expected = repo.run(&["diff", "5"]).stdout;
-    assert!(expected.contains("+/// step05_chroot"), "{expected}");
-    let git = |args: &[&str]| {
-        let done = Command::new("git").args(args).current_dir(repo.dir.path()).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-    };
-    git(&["init", "-q"]);
-    let global = "[diff]\nexternal = echo EXTERNAL\nnoprefix = true\nalgorithm = histogram\ncontext = 0\n\
-        [core]\nattributesFile = ATTRIBUTES\npager = echo PAGER\n[color]\nui = always\n\
-        [diff \"rust\"]\ntextconv = rev\ncommand = echo COMMAND\n";
-    repo.write("attributes", "*.rs diff=rust\n");
-    let global = global.replace("ATTRIBUTES", &repo.path("attributes").display().to_string());
-    repo.write("gitconfig", &global);
-    let said = |name: &str, value: &str| {
-        let said = Said::by(repo.command(&["diff", "5"]).env(name, value));
-        assert_eq!(said.stdout, expected, "with {name}={value}: {said:?}");
-        assert_eq!(said.status, Some(0), "{said:?}");
-    };
-    said("GIT_CONFIG_GLOBAL", &repo.path("gitconfig").display().to_string());
-    said("GIT_EXTERNAL_DIFF", "echo EXTERNAL");
-    said("GIT_DIFF_OPTS", "--unified=0");
-    said("GIT_CONFIG_PARAMETERS", "'diff.noprefix=true'");
-    said("GIT_DIR", "/nowhere");
-    repo.write("broken", "[broken\n");
-    said("GIT_CONFIG_GLOBAL", &repo.path("broken").display().to_string());
-    // And what the repository itself is told.
-    repo.write(".gitattributes", "*.rs -diff\n");
-    said("HOME", "/nowhere");
-    git(&["config", "diff.noprefix", "true"]);
-    git(&["config", "color.diff", "always"]);
-    said("HOME", "/nowhere");
-    repo.write(".git/config", "[broken\n");
-    said("HOME", "/nowhere");
+    let plain = repo.run(&["diff", "2"]);
+    assert!(plain.stdout.contains("+/// step02_uts\n"), "{plain:?}");
+    let [home, attributes] = ["home/.gitconfig", "home/.config/git/attributes"];
+    for (file, text) in [
+        (home, "[diff]\nexternal = echo EXTERNAL\n"),
+        (home, "[diff]\nnoprefix = true\ncontext = 0\nsrcPrefix = x/\n"),
+        (home, "[color]\nui = always\n"),
+        (home, "[diff] no such setting ["),
+        (attributes, "*.rs -diff\n"),
+        (".gitattributes", "*.rs binary\n"),
+        (".git", "gitdir: /gone\n"),
+        (".git/config", "[diff]\nexternal = echo EXTERNAL\n"),
+    ] {
+        _ = fs::remove_file(repo.path(".git"));
+        if file == ".git/config" {
+            let init = Command::new("git").args(["init", "-q"]).arg(repo.dir.path()).status();
+            assert!(init.unwrap().success());
+        }
+        repo.write(file, text);
+        let mut diff = repo.command(&["diff", "2"]);
+        diff.env("HOME", repo.path("home")).env_remove("GIT_CONFIG_GLOBAL");
+        let said = Said::by(diff.env_remove("XDG_CONFIG_HOME"));
+        assert_eq!((said.status, &said.stdout), (plain.status, &plain.stdout), "{file}: {text}");
+        assert_eq!(said.stderr, "", "{file}: {text}");
+        fs::remove_file(repo.path(file)).unwrap();
+    }
+    for (name, value) in [
+        ("GIT_EXTERNAL_DIFF", "echo EXTERNAL"),
+        ("GIT_DIFF_OPTS", "-u0"),
+        ("GIT_TRACE", "1"),
+        ("GIT_CONFIG_PARAMETERS", "'diff.noprefix=true'"),
+        ("GIT_DIR", "/gone"),
+    ] {
+        let said = Said::by(repo.command(&["diff", "2"]).env(name, value));
+        assert_eq!((said.stdout, said.stderr.as_str()), (plain.stdout.clone(), ""), "{name}");
+    }
     Ok(())
 }
 
-/// At a terminal, as git uses no pager elsewhere.
-fn a_pager_that_is_not_there_takes_no_output_with_it() -> Result<()> {
+/// What a person sees of it, without the colours. (`less` ends each line with a code of its own.)
+fn on_a_terminal_diff_is_the_same_whatever_one_s_pager() -> Result<()> {
     let repo = Repo::new();
-    for (name, value) in
-        [("PAGER", "/nowhere/pager"), ("PAGER", "sed s/^/paged:/"), ("GIT_PAGER", "false")]
-    {
-        let diff = repo.command(&["diff", "5"]);
-        let line = format!("'{}' diff 5", diff.get_program().to_string_lossy());
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        script
-            .current_dir(repo.dir.path())
-            .env(name, value)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null());
-        let said = Said::by(&mut script);
-        assert!(said.stdout.contains("+/// step05_chroot"), "{name}={value}: {said:?}");
-        assert_eq!(said.stdout.contains("paged:"), value.starts_with("sed"), "{said:?}");
+    let shown = |variables: &[(&str, &str)]| {
+        let mut diff = repo.command(&["diff", "2"]);
+        diff.env("TERM", "linux").env("NO_COLOR", "1").envs(variables.iter().copied());
+        let said = Session::on_terminal(&mut diff)?.finish()?;
+        Ok((said.status, said.stdout.replace("\x1b[m", "").replace("\x1b[K", "").replace('\r', "")))
+    };
+    let plain: Result<_> = shown(&[("PAGER", "cat")]);
+    let plain = plain?;
+    assert!(plain.1.contains("+/// step02_uts\n"), "{plain:?}");
+    let only_git = repo.path("bin");
+    fs::create_dir(&only_git).unwrap();
+    symlink(Path::new("/usr/bin/git"), only_git.join("git")).unwrap();
+    for variables in [
+        &[][..],
+        &[("GIT_PAGER", "sort -r")],
+        &[("PAGER", "/nonexistent/pager")],
+        &[("LESS", "-N"), ("PAGER", "less -S")],
+        &[("LESSOPEN", "|-echo OPENED")],
+        &[("TERM", "dumb")],
+        &[("PATH", only_git.to_str().unwrap())],
+    ] {
+        assert_eq!(shown(variables)?, plain, "{variables:?}");
     }
     Ok(())
 }
