@@ -75,7 +75,7 @@ fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     let signals = handle_signals()?;
     let (uid, gid) = (unistd::geteuid(), unistd::getegid()); // afterwards: "nobody"
-    // Now: in there, even sudo's root could not pass through a home that is closed to others.
+    // Now: in a user namespace even sudo's root could not pass through a home that is closed.
     unistd::chdir(&args.rootfs)
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
