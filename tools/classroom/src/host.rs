@@ -260,6 +260,12 @@ impl Host {
             for link in borrowed(true) {
                 symlink(fs::read_link(link)?, root.join(&link[1..]))?;
             }
+            if is_root() {
+                let mut cp = Command::new("cp");
+                cp.args(["-a", "-t"]).arg(root.join("dev")).arg("--");
+                output(cp.args(DEVICES.iter().filter(|file| Path::new(file).exists())))
+                    .map_err(io::Error::other)?;
+            }
             for folder in ["root", "tmp", "workshop"] {
                 fs::create_dir(root.join(folder))?;
             }
@@ -433,6 +439,23 @@ fn environment(command: &mut Command) {
     command.envs([("HOME", "/root"), ("TERM", "linux"), ("LANG", "C.UTF-8"), ("USER", "root")]);
 }
 
+/// What there is in the /dev of a host of root's.
+const DEVICES: &[&str] = &[
+    "/dev/fd",
+    "/dev/full",
+    "/dev/fuse",
+    "/dev/net",
+    "/dev/null",
+    "/dev/ptmx",
+    "/dev/random",
+    "/dev/stderr",
+    "/dev/stdin",
+    "/dev/stdout",
+    "/dev/tty",
+    "/dev/urandom",
+    "/dev/zero",
+];
+
 /// An empty folder, in which the root of a host is put together. It is gone as soon as that stands.
 struct Place(PathBuf);
 
@@ -463,16 +486,29 @@ fn borrowed(links: bool) -> impl Iterator<Item = &'static str> {
 
 /// One call of mount(8) makes all of the new root's mounts. What the machine lets everybody write to has to be the
 /// host's own: it has a size.
+///
+/// And /dev, if we are root: whoever forgets MS_BIND when he makes a device read-only (MS_REMOUNT) makes the whole file
+/// system read-only that it is on, and on the machine that is all of /dev. (In a user namespace the kernel forbids it.)
 fn fstab(place: &Path, fence: &Fence) -> String {
     let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
     let root = escaped(&place.join("root"));
     let mut fstab =
         format!("host {root} tmpfs mode=755 0 0\nproc {root}/proc proc X-mount.mkdir 0 0\n");
     for dir in borrowed(false) {
-        fstab += &format!("{dir} {root}{dir} none rbind,X-mount.mkdir 0 0\n");
+        fstab += &match dir {
+            "/dev" if is_root() => {
+                format!("dev {root}/dev tmpfs X-mount.mkdir,mode=755,size=1m,nr_inodes=1000 0 0\n")
+            }
+            _ => format!("{dir} {root}{dir} none rbind,X-mount.mkdir 0 0\n"),
+        };
+    }
+    if is_root() {
+        fstab += &format!("/dev/pts {root}/dev/pts none bind,X-mount.mkdir 0 0\n");
     }
     if Path::new("/dev/shm").is_dir() {
-        fstab += &format!("shm {root}/dev/shm tmpfs mode=1777,size=16m,nr_inodes=1000 0 0\n");
+        fstab += &format!(
+            "shm {root}/dev/shm tmpfs X-mount.mkdir,mode=1777,size=16m,nr_inodes=1000 0 0\n"
+        );
     }
     for (from, to) in fence.mounts() {
         fstab += &format!("{} {root}{} none bind 0 0\n", escaped(&from), escaped(&to));
