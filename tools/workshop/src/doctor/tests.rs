@@ -167,7 +167,9 @@ fn neither_root_nor_sudo() {
 #[test]
 fn root_of_a_container() {
     let fake = Fake::new();
-    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\n");
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t0\n");
+    fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxx..");
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t2\n");
     fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
 }
 
