@@ -116,6 +116,13 @@ as_root() {
 main() {
     program=$1
     name=${program##*/}
+    repository=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
+    # A ZIP may have lost that, too. (Not everywhere can it be had.)
+    if [ ! -x "$repository/rootfs-fetch.sh" ]; then
+        chmod +x "$repository/rootfs-fetch.sh" "$repository"/scripts/*.sh 2>/dev/null || true
+    fi
+    # For `cargo workshop doctor`: this, and not a runner of the learner's own, has started it.
+    export WORKSHOP_RUNNER=run-step.sh
     case ${program%/*} in
     */deps)
         # cargo starts a test in the folder of its package, and a folder made there could be taken for one of ours.
@@ -123,9 +130,8 @@ main() {
         exec "$@"
         ;;
     esac
-    case $name in step[0-9][0-9]_* | my-container) ;; *) exec "$@" ;; esac
+    case $name in step[0-9][0-9]_* | my-container) unset WORKSHOP_RUNNER ;; *) exec "$@" ;; esac
 
-    repository=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
     # Absolute, so that it is found from every folder.
     : "${ROOTFS:=$repository/rootfs}"
     export ROOTFS
@@ -133,7 +139,7 @@ main() {
     read_options
     if ! starts_a_command "$@"; then exec "$program" "$@"; fi
     if [ -z "$own_rootfs" ] && takes_a_value --rootfs && [ ! -e "$ROOTFS" ] && [ ! -L "$ROOTFS" ]; then
-        "$repository/rootfs-fetch.sh" || die "$name has no root filesystem to run in"
+        sh "$repository/rootfs-fetch.sh" || die "$name has no root filesystem to run in"
     fi
     if [ "$(id -u)" = 0 ]; then exec "$program" "$@"; fi
     if needs_root; then as_root "$program" "$@"; fi

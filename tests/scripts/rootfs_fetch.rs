@@ -77,7 +77,7 @@ impl Sandbox {
     }
 
     fn fetch(&self, mirror: &str) -> Command {
-        let mut command = Command::new(repository().join("rootfs-fetch.sh"));
+        let mut command = classroom::undisturbed(repository().join("rootfs-fetch.sh"));
         self.prepare(&mut command, mirror);
         command
     }

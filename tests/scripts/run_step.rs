@@ -273,6 +273,35 @@ fn the_repository_is_found_by_a_relative_name_whatever_cdpath() {
     assert_eq!(lines(runner), [fetched.as_str(), "started"]);
 }
 
+/// With cargo itself, from a sub-folder.
+#[test]
+fn a_zip_that_has_lost_the_execute_bits() {
+    let fake = Fake::new(0);
+    let config = fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
+    let manifest = "[package]\nname = \"step05_chroot\"\nedition = \"2021\"\n[workspace]\n";
+    let main = "fn main() { println!(\"      --rootfs <DIR>  started\") }";
+    for (file, text) in
+        [(".cargo/config.toml", &*config), ("Cargo.toml", manifest), ("src/main.rs", main)]
+    {
+        fs::create_dir_all(fake.path(file).parent().unwrap()).unwrap();
+        fs::write(fake.path(file), text).unwrap();
+    }
+    let scripts = ["scripts/run-step.sh", "rootfs-fetch.sh"].map(|script| fake.path(script));
+    for script in &scripts {
+        fs::set_permissions(script, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--", "run", "sh"]).current_dir(fake.path("src"));
+    for name in ["ROOTFS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
+        cargo.env_remove(name);
+    }
+    let fetched = format!("fetch {}", fake.path("rootfs").display());
+    assert_eq!(lines(cargo), [fetched.as_str(), "      --rootfs <DIR>  started"]);
+    for script in scripts {
+        assert_eq!(script.metadata().unwrap().mode() & 0o111, 0o111, "{}", script.display());
+    }
+}
+
 #[test]
 fn the_program_takes_the_runners_place() {
     // The same process: signals, the terminal and the exit status need nobody to pass them on.

@@ -2,9 +2,12 @@
 
 use std::env;
 use std::fs;
+use std::io::IsTerminal;
+use std::io::stdout;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::process::Stdio;
 
 use anyhow::Context;
 use anyhow::bail;
@@ -108,12 +111,16 @@ fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
         git.env_remove(name);
     }
     git.env("LESS", "FRX").env("GIT_PAGER", if may_page() { "less" } else { "cat" });
-    let status = git
-        .arg("--")
-        .arg(old)
-        .arg(new)
-        .status()
-        .context("cannot run git (install it: apt install git)")?;
+    git.arg("--").arg(old).arg(new).stderr(Stdio::inherit());
+    let cannot = "cannot run git (install it: apt install git)";
+    let status = if stdout().is_terminal() {
+        git.status().context(cannot)?
+    } else {
+        // git does not notice a full disk where there is a difference to report.
+        let output = git.output().context(cannot)?;
+        say::print(&String::from_utf8_lossy(&output.stdout));
+        output.status
+    };
     match status.code() {
         // 1 says that they differ. A signal is the pager's reader who has seen enough.
         Some(0 | 1) | None => Ok(()),

@@ -652,6 +652,7 @@ fn machine_of(rootfs: &Path) -> Option<&'static str> {
         return None;
     }
     match u16::from_le_bytes([*bytes.get(18)?, *bytes.get(19)?]) {
+        3 => Some("x86"),
         62 => Some("x86_64"),
         183 => Some("aarch64"),
         40 => Some("arm"),

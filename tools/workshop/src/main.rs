@@ -8,6 +8,7 @@ mod doctor;
 mod owner;
 mod package;
 mod repo;
+mod runner;
 mod say;
 mod status;
 
@@ -101,7 +102,12 @@ fn main() -> ExitCode {
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
-        Some(Task::Doctor { fix }) => doctor::doctor(&repo, fix),
+        Some(Task::Doctor { fix }) => {
+            if let Some(what) = runner::of_ones_own().filter(|_| !fix) {
+                say::note(&say::wrap(what).join("\n"));
+            }
+            doctor::doctor(&repo, fix)
+        }
         Some(Task::Guide { args }) => package::run(&repo, "guide", &args),
         Some(Task::Look { args }) => package::run(&repo, "look", &args),
     });

@@ -65,7 +65,7 @@ pub fn check(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
     }
     loop {
         let files = Files::now(repo);
-        if std::io::stdout().is_terminal() {
+        if std::io::stdout().is_terminal() && say::may_overwrite() {
             say::print("\x1b[2J\x1b[H");
         }
         if let Err(err) = once(repo, args) {
@@ -212,7 +212,7 @@ fn look(program: &Path, step: Option<Step>) -> Outcome {
 
 /// Shows what is being looked at, on a terminal, in a line that the next one overwrites.
 fn progress(what: &str) {
-    if stderr().is_terminal() {
+    if say::may_overwrite() {
         let what: String = what.chars().take(70).collect();
         let dots = if what.is_empty() { "" } else { " …" };
         _ = write!(stderr(), "\r\x1b[K{what}{dots}");

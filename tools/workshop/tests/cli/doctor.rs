@@ -10,7 +10,10 @@ use crate::repo::Repo;
 use crate::repo::Said;
 
 pub fn trials() -> Vec<Trial> {
-    trials![a_relative_root_filesystem_counts_from_where_the_caller_is]
+    trials![
+        a_relative_root_filesystem_counts_from_where_the_caller_is,
+        a_runner_of_ones_own_is_named,
+    ]
 }
 
 /// A repository whose steps only tell what they are given.
@@ -27,5 +30,17 @@ fn a_relative_root_filesystem_counts_from_where_the_caller_is() -> Result<()> {
     let said = Said::by(doctor.env("ROOTFS", "../other").current_dir(repo.path("sub")));
     let expected = format!("{}/sub/../other", repo.dir.path().display());
     assert!(repo.read("said").lines().all(|line| line == expected), "{said:?}");
+    Ok(())
+}
+
+/// It goes before ours, and knows nothing of root filesystems and sudo.
+fn a_runner_of_ones_own_is_named() -> Result<()> {
+    let repo = repo("echo it runs");
+    let words = "has a runner of its own";
+    let mut doctor = repo.command(&["doctor"]);
+    let said = Said::by(doctor.env_remove("WORKSHOP_RUNNER"));
+    assert!(said.stderr.contains(words), "{said:?}");
+    let said = Said::by(doctor.env("WORKSHOP_RUNNER", "run-step.sh"));
+    assert!(!said.stderr.contains(words), "{said:?}");
     Ok(())
 }

@@ -35,6 +35,7 @@ pub fn trials() -> Vec<Trial> {
         catch_up_does_not_write_through_a_link,
         the_list_of_commands_is_plain_in_a_pipe,
         a_closed_pipe_is_no_panic,
+        a_full_disk_is_an_error,
         an_unknown_subcommand_is_wrong_usage,
     ]
 }
@@ -316,6 +317,15 @@ fn a_closed_pipe_is_no_panic() -> Result<()> {
     drop(reader);
     let said = Said::by(Repo::new().command(&[]).stdout(writer));
     assert_eq!((said.status, said.stderr.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+fn a_full_disk_is_an_error() -> Result<()> {
+    let repo = Repo::new();
+    for args in [&[][..], &["diff", "2"], &["catch-up", "2"]] {
+        let full = fs::File::create("/dev/full").unwrap();
+        Said::by(repo.command(args).stdout(full)).fails_with("cannot write to stdout: No space");
+    }
     Ok(())
 }
 
