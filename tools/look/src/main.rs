@@ -144,9 +144,11 @@ fn once(all: bool) -> anyhow::Result<()> {
     let (containers, lines) = if all { (usize::MAX, usize::MAX) } else { (CONTAINERS, 100) };
     let lines = Look::new(all)?.look(containers, lines, paper)?;
     let text: String = lines.iter().map(|line| line.paint(paper) + "\n").collect();
-    // A reader who has left (`| head`) is no reason to complain.
-    _ = io::stdout().lock().write_all(text.as_bytes());
-    Ok(())
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader who has left (`| head`) is no reason to complain.
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
+        _ => Ok(()),
+    }
 }
 
 /// What is narrower than this is cut off on the right.

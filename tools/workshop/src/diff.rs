@@ -3,9 +3,12 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::IsTerminal;
+use std::io::stdout;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::process::Stdio;
 
 use anyhow::Context;
 use anyhow::bail;
@@ -113,12 +116,16 @@ fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
     if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         git.arg("--no-color");
     }
-    let status = git
-        .arg("--")
-        .arg(old)
-        .arg(new)
-        .status()
-        .context("cannot run git (install it: apt install git)")?;
+    git.arg("--").arg(old).arg(new);
+    let no_git = "cannot run git (install it: apt install git)";
+    let status = if stdout().is_terminal() {
+        git.status().context(no_git)?
+    } else {
+        // git does not tell if its output is lost.
+        let output = git.stderr(Stdio::inherit()).output().context(no_git)?;
+        say::print(&String::from_utf8_lossy(&output.stdout));
+        output.status
+    };
     match status.code() {
         // 1 says that they differ. A signal is the pager's reader who has seen enough.
         Some(0 | 1) | None => Ok(()),

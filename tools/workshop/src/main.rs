@@ -105,8 +105,8 @@ fn main() -> ExitCode {
         Some(Task::Guide { args }) => package::run(&repo, "guide", &args),
         Some(Task::Look { args }) => package::run(&repo, "look", &args),
     });
-    done.unwrap_or_else(|err| {
+    say::status(done.unwrap_or_else(|err| {
         say::error(&format!("{err:#}"));
         ExitCode::from(2)
-    })
+    }))
 }
