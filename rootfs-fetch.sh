@@ -20,6 +20,9 @@ STALL_SECONDS=15  # to give up on one that stops in the middle
 # The marker is the last thing that is written into a new root filesystem. Its text says what it is.
 MARKER=.rootfs-origin
 
+# The first thing that is written into a temporary folder: what has it may be removed.
+TEMPORARY=.rootfs-fetch
+
 # What to borrow from the machine, in the folders where Alpine has it. (No bash: Alpine has none either.)
 TOOLS="/bin sh cat chgrp chmod chown cp date dd df echo false grep hostname kill ln ls mkdir mknod mktemp more mount
     mountpoint mv netstat nice ping printenv ps pwd rm rmdir sed setpriv sleep stat stty sync touch true umount uname
@@ -31,7 +34,7 @@ TOOLS="/bin sh cat chgrp chmod chown cp date dd df echo false grep hostname kill
 
 usage() {
     cat <<USAGE
-Usage: ./rootfs-fetch.sh [--force] [--borrow]
+Usage: ./rootfs-fetch.sh [--force] [--borrow] | --clean
 
 Makes a root filesystem in rootfs/: Alpine Linux $ALPINE, or where its mirror cannot
 be reached, one that is borrowed from this machine. Needs no root.
@@ -39,6 +42,7 @@ be reached, one that is borrowed from this machine. Needs no root.
   --force    make a new one in the place of one that this script has made; the old one
              goes when the new one is complete
   --borrow   do not try to download: borrow this machine's shell and tools
+  --clean    only remove what runs that were killed have left beside it
   --help     this text
 
 Environment (a relative path counts from the working directory):
@@ -83,7 +87,7 @@ clean_up() {
     if [ -n "$child" ] && kill "$child" 2>/dev/null; then wait "$child" 2>/dev/null || true; fi
     # In the middle of an exchange: the old one goes back to its place.
     if [ -n "$aside" ] && [ -d "$aside" ] && [ ! -e "$rootfs" ]; then mv "$aside" "$rootfs"; fi
-    if [ -n "$tmp" ]; then remove "$tmp" || warn "cannot remove all of it: sudo rm -r '$tmp'"; fi
+    if [ -n "$tmp" ]; then remove "$tmp" || warn "cannot remove all of it: sudo rm -r $(quoted "$tmp")"; fi
     exit "$code"
 }
 
@@ -102,7 +106,7 @@ remove() {
 
 # Sets `rootfs`: absolute and without symlinks, so that its temporary neighbour is on the same disk.
 locate() {
-    here=$(cd "$(dirname "$0")" && pwd -P)
+    here=$(CDPATH='' cd "$(dirname "$0")" && pwd -P)
     rootfs=${ROOTFS:-$here/rootfs}
     case $rootfs in /*) ;; *) rootfs=$PWD/$rootfs ;; esac
     if real=$(readlink -f "$rootfs" 2>/dev/null) && [ -n "$real" ]; then rootfs=$real; fi
@@ -142,7 +146,7 @@ look_at_the_place() {
     else
         why="is not a root filesystem"
     fi
-    die "$rootfs $why, so it is left alone. If you can do without what is in it: rm -r '$rootfs'"
+    die "$rootfs $why, so it is left alone. If you can do without what is in it: rm -r $(quoted "$rootfs")"
 }
 
 # One at a time for each parent folder. The lock is on that folder itself: no lock file to leave behind,
@@ -159,14 +163,30 @@ lock() {
     *) return ;; # some shared folders know no locks
     esac
     for stale in "$parent/.$name".tmp.??????; do # of a run that was killed
-        if [ -d "$stale" ]; then remove "$stale" || true; fi
+        if [ -d "$stale" ] && [ ! -L "$stale" ]; then clean "$stale"; fi
     done
 }
+
+# Removes the temporary folder of a run that was killed, and nothing else of such a name. In the middle of an exchange that has the only root filesystem.
+clean() {
+    if [ ! -f "$1/$TEMPORARY" ]; then
+        rmdir "$1" 2>/dev/null || true # killed at once, or somebody's
+        return
+    fi
+    if [ -d "$1/old" ] && [ ! -e "$rootfs" ]; then
+        mv "$1/old" "$rootfs" || die "cannot put $1/old back in the place of $rootfs"
+        warn "a run that was killed had set $rootfs aside: it is back"
+    fi
+    if ! remove "$1"; then warn "cannot remove all of what a killed run has left: sudo rm -r $(quoted "$1")"; fi
+}
+
+# As it could be typed.
+quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 make_temporary() {
     tmp=$(mktemp -d "$parent/.$name.tmp.XXXXXX") ||
         die "cannot write in $parent (ROOTFS=/another/folder/rootfs chooses another place)"
-    errors=$tmp/errors
+    : >"$tmp/$TEMPORARY" && errors=$tmp/errors
     new=$tmp/new
     mkdir "$new" && chmod 755 "$tmp" "$new"
 }
@@ -241,10 +261,16 @@ download() {
     code=0
     if command -v curl >/dev/null; then
         say "downloading $1"
-        run curl -fsSL --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
-            -o "$2" "$1" || code=$?
+        # ~/.curlrc may send the file elsewhere, so curl does without (-q has to be its first word); or it may name the
+        # proxy, without which nothing can be reached.
+        for first in -q -s; do
+            code=0
+            run curl $first -fsSL --connect-timeout "$CONNECT_SECONDS" --speed-limit 1 --speed-time "$STALL_SECONDS" \
+                -o "$2" "$1" || code=$?
+            if [ ! -e "${CURL_HOME:-${HOME:-}}/.curlrc" ] || [ -s "$2" ]; then break; fi
+        done
     elif command -v wget >/dev/null; then
-        run wget -nv -t 1 -T "$CONNECT_SECONDS" -O "$2" "$1" || code=$?
+        run env LC_ALL=C wget -nv -t 1 -T "$CONNECT_SECONDS" -O "$2" "$1" || code=$?
     else
         failure="there is neither curl nor wget here to download Alpine Linux"
         return 1
@@ -407,6 +433,14 @@ refuse_what_is_used() {
             die "cannot replace $rootfs: process ${process#/proc/} runs in it (leave that container first)"
         fi
     done
+    # Of root's processes an ordinary user is not told that. But what somebody runs, nobody can open for writing
+    # (execve(2), ETXTBSY). Not even this does: it would append nothing.
+    busy=$(LC_ALL=C find "$rootfs" -xdev -type f -perm -100 -exec sh -c '
+        for program; do
+            (: >>"$program") 2>/dev/null && continue
+            case $( (: >>"$program") 2>&1) in *"ext file busy"*) echo "$program" && exit ;; esac
+        done' sh {} + | sed -n 1p)
+    if [ -n "$busy" ]; then die "cannot replace $rootfs: somebody runs $busy (leave that container first)"; fi
 }
 
 install_new() {
@@ -424,16 +458,27 @@ install_new() {
 
 main() {
     umask 022
-    force='' borrow='' failure='' rootfs=${ROOTFS:-rootfs}
+    # Settings of whoever runs this, that change what these programs do or print.
+    unset TAR_OPTIONS GREP_OPTIONS POSIXLY_CORRECT
+    force='' borrow='' clean='' failure='' rootfs=${ROOTFS:-rootfs}
     for option in "$@"; do
         case $option in
         --force) force=1 ;;
         --borrow) borrow=1 ;;
-        -h | --help) locate && usage && exit 0 ;;
+        --clean) clean=1 ;;
+        -h | --help)
+            locate
+            usage
+            exit
+            ;;
         *) usage >&2 && exit 2 ;;
         esac
     done
     locate
+    if [ -n "$clean" ]; then
+        if [ -d "$parent" ]; then lock; fi
+        exit 0
+    fi
     look_at_the_place
     trap clean_up EXIT
     trap 'interrupted 129' HUP

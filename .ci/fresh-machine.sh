@@ -16,6 +16,7 @@ SUITE=trixie
 PACKAGES=git,cargo,sudo,procps,iproute2,ca-certificates
 LEARNER=learner
 HOME_OF_LEARNER='/home/jörg k'
+MARKER=.fresh-machine
 
 fail() {
     printf 'fresh-machine.sh: %s\n' "$*" >&2
@@ -28,7 +29,7 @@ userland() {
     tarball=$cache/fresh-$(printf '%s %s %s' "$SUITE" "$PACKAGES" "$(date +%Y-%m)" | sha256sum | cut -c 1-16).tar
     if [ ! -f "$tarball" ]; then
         mkdir -p "$cache"
-        find "$cache" -mindepth 1 -maxdepth 1 -name 'fresh-*' -mtime +40 -delete
+        find "$cache" -mindepth 1 -maxdepth 1 -name 'fresh-????????????????.tar' -mtime +40 -delete
         echo "Making the userland (half a minute; kept in $cache)" >&2
         mmdebstrap --quiet --variant=minbase --include="$PACKAGES" "$SUITE" "$tarball.$$" >&2 ||
             fail "could not make the userland: the reason is above"
@@ -40,6 +41,7 @@ userland() {
 make() {
     tarball=$(userland)
     mkdir "$root"
+    echo "Made by .ci/fresh-machine.sh, and may be removed by it." >"$root/$MARKER"
     tar -xf "$tarball" -C "$root"
     chroot "$root" useradd --shell /bin/bash --no-create-home --home-dir "$HOME_OF_LEARNER" "$LEARNER"
     # Debian's HOME_MODE. /etc/skel has nothing that matters here.
@@ -71,9 +73,10 @@ run() {
         mount --make-rshared /
         hostname fresh
         ip link set lo up
-        exec setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
+        # No exec: PID 1 has to collect orphans, and not every command does.
+        setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
             env LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} CARGO_NET_OFFLINE=true \
-            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@"
+            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@" || exit $?
     ' sh "$root" "${FRESH_USER:-$LEARNER}" "$@"
 }
 
@@ -82,10 +85,12 @@ main() {
         echo "usage: fresh-machine.sh FOLDER make|run|remove ... (the head of the script says more)" >&2
         exit 2
     fi
-    [ "$(id -u)" = 0 ] || fail "needs root"
     root=$1
     task=$2
     shift 2
+    # Never chroots into, nor removes, what it has not made.
+    [ "$task" = make ] || [ -f "$root/$MARKER" ] || fail "$root is none of the machines that this script makes"
+    [ "$(id -u)" = 0 ] || fail "needs root"
     case $task in
         make | run) "$task" "$@" ;;
         remove) rm -rf --one-file-system "$root" ;;

@@ -35,7 +35,8 @@ as_root() {
 # Files made by root in the learner's folder are a lasting nuisance: `sudo provision.sh` goes back to who called sudo.
 drop_sudo() {
     if [ "$(id -u)" = 0 ] && [ "${SUDO_USER:-root}" != root ]; then
-        exec sudo -H -u "$SUDO_USER" -- sh scripts/provision.sh "$@"
+        exec sudo -H -u "$SUDO_USER" -- env ${WORKSHOP_DISK:+"WORKSHOP_DISK=$WORKSHOP_DISK"} \
+            ${ROOTFS_TARBALL:+"ROOTFS_TARBALL=$ROOTFS_TARBALL"} sh scripts/provision.sh "$@"
     fi
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null || fail "needs sudo to install packages: install it, or run this script as root"
@@ -72,12 +73,21 @@ on_shared_folder() {
     esac
 }
 
+# Nobody's folder changes hands: one that is there already has to be this user's.
+make_own_disk() {
+    for folder in "$OWN_DISK" "$OWN_DISK/target"; do
+        if [ ! -e "$folder" ]; then as_root install -d -o "$(id -u)" -g "$(id -g)" "$folder"; fi
+        [ -O "$folder" ] || fail "$folder belongs to $(stat -c %U "$folder"), and it would have to be yours:" \
+            "WORKSHOP_DISK=FOLDER takes another one, best one that is not there yet"
+    done
+}
+
 # What hypervisors share with the host has no hard links, device nodes or owners, and often no symlinks: it breaks cargo
 # and every root filesystem. So these two folders are the machine's own, mounted in place, and every path stays as in
 # the guide. (A mount lasts until the next boot; then this script puts it there again.)
 mount_own_folders() {
     on_shared_folder || return 0
-    as_root install -d -o "$(id -u)" -g "$(id -g)" "$OWN_DISK" "$OWN_DISK/target"
+    make_own_disk
     ROOTFS=$OWN_DISK/rootfs ./rootfs-fetch.sh # now, as it cannot replace a mount point
     for name in target rootfs; do
         if mountpoint -q "$name"; then continue; fi
@@ -91,6 +101,9 @@ mount_own_folders() {
 new_rootfs() {
     if ! on_shared_folder; then exec ./rootfs-fetch.sh --force; fi
     if mountpoint -q rootfs; then
+        # shellcheck disable=SC3013 # not in POSIX before 2024, but in every shell
+        [ rootfs -ef "$OWN_DISK/rootfs" ] ||
+            fail "what is mounted on rootfs is not $OWN_DISK/rootfs: it is left alone (umount it yourself)"
         as_root umount rootfs || fail "rootfs is in use: leave the containers, and try again"
     fi
     ROOTFS=$OWN_DISK/rootfs ./rootfs-fetch.sh --force
@@ -164,15 +177,21 @@ build_everything() {
     # fewer features, and that is another build. Nobody should wait for a compiler then.
     cargo build --locked
     cargo test --locked --no-run --quiet
-    for package in steps/*/ my-container/ tools/workshop/ tools/hold/; do
+    for package in steps/step*/ my-container/ tools/workshop/ tools/hold/; do
         cargo build --locked --quiet --package "$(basename "$package")"
     done
 }
 
 login_here() {
-    as_root tee /etc/profile.d/workshop.sh >/dev/null <<PROFILE
-# Written by scripts/provision.sh: a login starts in the workshop's folder.
-if [ "\$PWD" = "\$HOME" ] && [ -d '$PWD' ]; then cd '$PWD'; fi
+    written="# Written by scripts/provision.sh: a login starts in the workshop's folder."
+    profile=/etc/profile.d/workshop.sh
+    if [ -e "$profile" ] && ! grep -qxF "$written" "$profile"; then
+        fail "$profile is there already, and not from this script: it is left alone"
+    fi
+    folder=$(printf %s "$PWD" | sed "s/'/'\\\\''/g")
+    as_root tee "$profile" >/dev/null <<PROFILE
+$written
+if [ "\$PWD" = "\$HOME" ] && [ -d '$folder' ]; then cd '$folder'; fi
 PROFILE
 }
 
@@ -184,7 +203,7 @@ main() {
             exit 2
             ;;
     esac
-    cd "$(dirname "$0")/.."
+    CDPATH='' cd "$(dirname "$0")/.."
     drop_sudo "$@"
     if [ "${1-}" = --new-rootfs ]; then
         new_rootfs

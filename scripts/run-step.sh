@@ -50,6 +50,7 @@ starts_a_command() {
 
 # Sets `limit`: so many processes more than this user has, unless he may not have as many.
 limit_for() {
+    unset GREP_OPTIONS PS_FORMAT PS_PERSONALITY
     others=$(ps -L -U "$(id -ru)" -o lwp= | wc -l)
     limit=$((others + $1))
     hard=$(prlimit --nproc --output HARD --noheadings | tr -d ' ')
@@ -95,6 +96,14 @@ as_root() {
     fi
     # Built with a umask such as 027: root in a user namespace is nobody special to the file, and starts it once more.
     case $(stat -c %A "$program") in *r-x | *r-t) ;; *) chmod a+rx "$program" ;; esac
+    # Where root may be nobody, sudo would only say that there is no such command.
+    case $(stat -f -c %T "$program" 2>/dev/null) in
+    fuse* | nfs* | smb* | cifs | afs | gpfs | lustre | UNKNOWN*)
+        "$by" test -r "$program" ||
+            die "root may not read $program (a home on FUSE, or on NFS with root squash). Build and unpack on a disk of" \
+                "this machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs"
+        ;;
+    esac
     # Both drop the environment but for TERM, and may not be allowed to keep more of it: env sets it again.
     if [ -z "$own_rootfs" ] && takes_a_value --rootfs; then set -- env "ROOTFS=$ROOTFS" "$@"; fi
     set -- "$by" "$@"
@@ -107,6 +116,13 @@ as_root() {
 main() {
     program=$1
     name=${program##*/}
+    repository=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
+    # A ZIP may have lost that, too. (Not everywhere can it be had.)
+    if [ ! -x "$repository/rootfs-fetch.sh" ]; then
+        chmod +x "$repository/rootfs-fetch.sh" "$repository"/scripts/*.sh 2>/dev/null || true
+    fi
+    # For `cargo workshop doctor`: this, and not a runner of the learner's own, has started it.
+    export WORKSHOP_RUNNER=run-step.sh
     case ${program%/*} in
     */deps)
         # cargo starts a test in the folder of its package, and a folder made there could be taken for one of ours.
@@ -114,9 +130,8 @@ main() {
         exec "$@"
         ;;
     esac
-    case $name in step[0-9][0-9]_* | my-container) ;; *) exec "$@" ;; esac
+    case $name in step[0-9][0-9]_* | my-container) unset WORKSHOP_RUNNER ;; *) exec "$@" ;; esac
 
-    repository=$(cd "$(dirname "$0")/.." && pwd -P)
     # Absolute, so that it is found from every folder.
     : "${ROOTFS:=$repository/rootfs}"
     export ROOTFS
@@ -124,7 +139,7 @@ main() {
     read_options
     if ! starts_a_command "$@"; then exec "$program" "$@"; fi
     if [ -z "$own_rootfs" ] && takes_a_value --rootfs && [ ! -e "$ROOTFS" ] && [ ! -L "$ROOTFS" ]; then
-        "$repository/rootfs-fetch.sh" || die "$name has no root filesystem to run in"
+        sh "$repository/rootfs-fetch.sh" || die "$name has no root filesystem to run in"
     fi
     if [ "$(id -u)" = 0 ]; then exec "$program" "$@"; fi
     if needs_root; then as_root "$program" "$@"; fi

@@ -4,7 +4,7 @@
 set -eu
 
 unpack_kernel() {
-    package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
+    package=$(apt-cache depends "linux-image-cloud-$(dpkg --print-architecture)" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
     cd /var/cache
     apt-get download -qq -o APT::Sandbox::User=root "$package"
     # dpkg -x would replace the link /lib by a folder.
@@ -61,6 +61,11 @@ configure() {
         e2scrub_all.timer fstrim.timer systemd-tmpfiles-clean.timer systemd-firstboot.service
 }
 
+# Anywhere else it would take the machine apart. (This is there before: see vm/image.sh.)
+if [ ! -e /usr/local/sbin/workshop-job ]; then
+    echo "vm/customize.sh: only for the inside of a new image (scripts/vm/image.sh makes one)" >&2
+    exit 1
+fi
 unpack_kernel
 make_initramfs
 add_learner

@@ -104,6 +104,10 @@ main() {
     exit $status
 }
 
+if [ ! -e /usr/local/sbin/workshop-job ]; then
+    echo "vm/guest-checks.sh: only for the inside of the test machine: scripts/vm/test.sh" >&2
+    exit 1
+fi
 root=$1 ROOTFS=$2 mode=${3-}
 bin=$root/target/debug
 export ROOTFS

@@ -89,11 +89,25 @@ write_guide() {
     exit 0
 }
 
+# cargo has built for another target, or into another folder: see vm/test.sh.
+find_programs() {
+    for folder in "$root"/target/*/debug "$root"/target/*/*/debug; do
+        if [ ! -e "$bin" ] && [ -e "$folder/step10_cgroups" ]; then ln -s "$folder" "$bin"; fi
+    done
+}
+
+# Where the machine is of another architecture than the one that it was packed on.
+make_rootfs() {
+    if [ -e "$rootfs" ]; then return; fi
+    runuser --login learner --command "ROOTFS='$rootfs' ROOTFS_TARBALL=\$(echo /job/*.tar.gz) '$root/rootfs-fetch.sh'"
+}
+
 main() {
     status=0
     bin=$root/target/debug
-    if [ ! -e "$bin" ]; then ln -s static/debug "$bin"; fi # see vm/test.sh: link_for_the_machine
+    find_programs
     open_the_way
+    make_rootfs || exit 1
     if [ "$mode" = guide ]; then write_guide; fi
     state >/run/before
     as_learner "$learner_steps" || status=1
@@ -109,6 +123,10 @@ main() {
     exit $status
 }
 
+if [ ! -e /usr/local/sbin/workshop-job ]; then
+    echo "vm/guest-run.sh: only for the inside of the test machine: scripts/vm/test.sh" >&2
+    exit 1
+fi
 if [ "$1" = --tests ]; then
     root=$2 rootfs=$3 tests=$4 steps=$5
     run_tests

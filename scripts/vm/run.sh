@@ -4,6 +4,7 @@
 #
 # Usage: scripts/vm/run.sh IMAGE JOB.tar [SECONDS]
 # The tar is unpacked over the root directory of the machine, and its /job/run is run as root, by sh.
+# Environment: VM_ARCH, amd64 (the default) or arm64, for which the image is.
 # What that prints comes out on stdout. Exit status: the job's; 125 if the machine gave none, be it that it hung (after
 # SECONDS, default 600) or broke; then its console is shown on stderr.
 set -eu
@@ -14,23 +15,32 @@ fail() {
 }
 
 # A /dev/kvm without the processor's extensions (in some clouds) lets QEMU start, and then never boots.
-accelerator() {
-    if [ -w /dev/kvm ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
-        echo "kvm -cpu host"
-    else
-        echo "tcg,thread=multi -cpu max"
-    fi
+has_kvm() {
+    case $arch-$(uname -m) in
+        amd64-x86_64) grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && [ -w /dev/kvm ] ;;
+        arm64-aarch64) [ -w /dev/kvm ] ;;
+        *) false ;;
+    esac
 }
 
 start_machine() {
-    # shellcheck disable=SC2046 # two options
-    exec timeout --kill-after=10 "$seconds" qemu-system-x86_64 -M q35 -accel $(accelerator) -smp 2 -m 1024 \
+    # pauth-impdef: the algorithm of Arm's pointer authentication that costs little to emulate.
+    case $arch in
+        amd64) set -- x86_64 -M q35 -cpu max && tty=ttyS0 ;;
+        arm64) set -- aarch64 -M virt -cpu max,pauth-impdef=on && tty=ttyAMA0 ;;
+        *) fail "there is no machine for $arch, only for amd64 and arm64" ;;
+    esac
+    if has_kvm; then set -- "$@" -accel kvm -cpu host; else set -- "$@" -accel tcg,thread=multi; fi
+    program=qemu-system-$1
+    shift
+    exec timeout --kill-after=10 "$seconds" "$program" "$@" -smp 2 -m 1024 \
         -nodefaults -no-user-config -display none -no-reboot -nic none \
         -kernel "$image/kernel" -initrd "$image/initrd" \
-        -append "console=ttyS0 quiet panic=-1 systemd.show_status=0" \
+        -append "console=$tty quiet panic=-1 systemd.show_status=0" \
         -drive "file=$image/root.img,if=virtio,format=raw,snapshot=on" \
-        -drive "file=$job,if=virtio,format=raw,readonly=on" \
-        -serial "file:$work/console" -serial stdio </dev/null >"$work/out" 2>"$work/qemu"
+        -drive "file=$job,if=virtio,format=raw,readonly=on" -serial "file:$work/console" \
+        -device virtio-serial -chardev file,id=job,path=/dev/stdout -device virtserialport,chardev=job,name=job \
+        </dev/null >"$work/out" 2>"$work/qemu"
 }
 
 # Prints what the job prints, up to the line with its exit status.
@@ -58,7 +68,7 @@ clean_up() {
 
 main() {
     [ $# -ge 2 ] || fail "usage: vm/run.sh IMAGE JOB.tar [SECONDS]"
-    image=$1 job=$2 seconds=${3:-600}
+    image=$1 job=$2 seconds=${3:-600} arch=${VM_ARCH:-amd64}
     work=$(mktemp -d)
     machine="" status=""
     trap clean_up EXIT

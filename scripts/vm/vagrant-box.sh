@@ -47,6 +47,10 @@ provision() {
     rm -f "$1"/tmp/*.tar.gz
 }
 
+if [ ! -e "${1-}/usr/local/sbin/workshop-job" ] || [ "$(cd "$1" && pwd -P)" = / ]; then # see vm/image.sh
+    echo "vm/vagrant-box.sh: only for a new image: scripts/vm/vagrant-test.sh" >&2
+    exit 1
+fi
 add_vagrant "$1"
 add_network "$1"
 add_certificates "$1"

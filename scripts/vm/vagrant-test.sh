@@ -96,7 +96,7 @@ unplugged() {
         set -eu
         if curl --silent --max-time 10 https://deb.debian.org >/dev/null; then echo "there is a network"; exit 1; fi
         cargo build --offline
-        for step in steps/*/; do
+        for step in steps/step*/; do
             status=0
             cargo run -qp "$(basename "$step")" -- run sh -c "exit 7" || status=$?
             [ "$status" = 7 ] || { echo "$step: $status"; exit 1; }
@@ -120,8 +120,9 @@ inside() {
 }
 
 main() {
-    root=$(cd "$(dirname "$0")/../.." && pwd)
+    root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
     if [ "${1-}" = --inside ]; then
+        [ $$ = 1 ] || fail "--inside is for this script itself: it would change this machine's libvirt"
         work=$2 image=$3
         # As PID 1 of its namespace it gets only the signals that it asks for.
         trap 'exit 130' INT

@@ -170,6 +170,9 @@ fn overlay_07_starts_fresh_every_time() -> Result<()> {
     assert_eq!(run(&solution, "./run.me run cat /x")?, "[1]");
     assert_eq!(run(&solution, "ls rootfs/x rootfs/upper rootfs/work rootfs/root/x")?, "[2]");
     assert_eq!(solution.run("mount")?.stdout, mounts);
+    // These are something to the kernel in the options of an overlay.
+    let odd = r"mkdir 'a,b:c\d' && cp -a rootfs 'a,b:c\d' && ./run.me run --rootfs 'a,b:c\d/rootfs' echo it runs";
+    assert_eq!(run(&solution, odd)?, "it runs\n[0]");
     run(&step, "./run.me run sh -c 'echo new >/x'")?;
     assert_eq!(run(&step, "./run.me run cat /x")?, "new\n[0]");
     Ok(())

@@ -77,7 +77,7 @@ impl Sandbox {
     }
 
     fn fetch(&self, mirror: &str) -> Command {
-        let mut command = Command::new(repository().join("rootfs-fetch.sh"));
+        let mut command = classroom::undisturbed(repository().join("rootfs-fetch.sh"));
         self.prepare(&mut command, mirror);
         command
     }
@@ -388,6 +388,17 @@ fn a_tarball_goes_before_the_mirror() {
     assert!(mirror.requests().is_empty());
     sandbox.assert_complete("from the tarball small.tar.gz");
     assert_eq!(fs::read_to_string(sandbox.rootfs().join("etc/alpine-release")).unwrap(), "small\n");
+}
+
+/// Settings for tar, grep and curl, as some people have them.
+#[test]
+fn the_callers_settings_change_nothing() {
+    let sandbox = Sandbox::new();
+    let mut fetch = sandbox.fetch_tarball(&sandbox.tarball());
+    fetch.env("TAR_OPTIONS", "--strip-components=1 --verbose").env("GREP_OPTIONS", "-v");
+    fetch.env("POSIXLY_CORRECT", "1");
+    assert_eq!(succeed(fetch), "");
+    assert!(sandbox.rootfs().join("bin/sh").is_symlink());
 }
 
 #[test]
@@ -730,6 +741,32 @@ fn download_killed_leaves_nothing_after_the_next() {
     assert!(!sandbox.rootfs().exists());
     succeed(sandbox.fetch_tarball(&sandbox.tarball()));
     sandbox.assert_complete("from the tarball");
+}
+
+/// And nothing is made in place of it.
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let sandbox = Sandbox::new();
+    let mut help = sandbox.fetch_tarball(&sandbox.tarball());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    assert!(!help.arg("--help").stdout(full).status().unwrap().success());
+    assert!(!sandbox.rootfs().exists());
+}
+
+/// A folder of somebody's may have a name of that form.
+#[test]
+fn what_is_only_named_like_a_leftover_stays() {
+    let sandbox = Sandbox::new();
+    let thesis = sandbox.home.join(".root fs.tmp.backup/thesis");
+    fs::create_dir(thesis.parent().unwrap()).unwrap();
+    fs::write(&thesis, "").unwrap();
+    succeed(sandbox.fetch_tarball(&sandbox.tarball()));
+    let mut clean = sandbox.fetch_tarball(&sandbox.tarball());
+    succeed({
+        clean.arg("--clean");
+        clean
+    });
+    assert!(thesis.exists());
 }
 
 #[test]

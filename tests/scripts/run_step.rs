@@ -101,10 +101,28 @@ const STEPS: [&str; 10] = [
     "step10_cgroups",
 ];
 
+/// A home on FUSE, or on NFS with root squash.
+#[test]
+fn where_root_may_not_read_the_program_it_says_so() {
+    let fake = Fake::new(1000);
+    script(&fake.path("bin/stat"), "case $1 in -f) echo fuseblk ;; *) echo -rwxr-xr-x ;; esac");
+    script(&fake.path("bin/sudo"), "[ \"$1\" != test ]");
+    let output = fake.command("debug/step02_uts", &["run", "true"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("root may not read") && said.contains("CARGO_TARGET_DIR="), "{said}");
+    assert!(!said.contains("+ sudo"), "{said}");
+
+    script(&fake.path("bin/sudo"), "[ \"$1\" = test ] || exec \"$@\"");
+    assert_eq!(fake.run("debug/step02_uts", &["run", "true"]), ["step02_uts run true"]);
+}
+
 #[test]
 fn the_steps_are_all_here() {
     let steps = fs::read_dir(repository().join("steps")).unwrap();
-    let mut names: Vec<_> = steps.map(|entry| entry.unwrap().file_name()).collect();
+    let names = steps.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // What else somebody has put there is theirs.
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("step")).collect();
     names.sort();
     assert_eq!(names, STEPS);
 }
@@ -240,6 +258,48 @@ fn the_sudo_line_can_be_typed() {
     let output = fake.command("debug/step02_uts", &["run", "sh"]).output().unwrap();
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.starts_with("+ sudo ") && !line.contains("env"), "{line}");
+}
+
+/// With CDPATH, `cd scripts` may lead elsewhere.
+#[test]
+fn the_repository_is_found_by_a_relative_name_whatever_cdpath() {
+    let fake = Fake::new(0);
+    fs::create_dir_all(fake.path("elsewhere/scripts")).unwrap();
+    fake.program("step05_chroot", "echo started");
+    let mut runner = Command::new("sh");
+    runner.args(["scripts/run-step.sh", "target/step05_chroot", "run", "ls"]);
+    runner.current_dir(fake.dir.path()).env_remove("ROOTFS").env("CDPATH", "elsewhere");
+    let fetched = format!("fetch {}", fake.path("rootfs").display());
+    assert_eq!(lines(runner), [fetched.as_str(), "started"]);
+}
+
+/// With cargo itself, from a sub-folder.
+#[test]
+fn a_zip_that_has_lost_the_execute_bits() {
+    let fake = Fake::new(0);
+    let config = fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
+    let manifest = "[package]\nname = \"step05_chroot\"\nedition = \"2021\"\n[workspace]\n";
+    let main = "fn main() { println!(\"      --rootfs <DIR>  started\") }";
+    for (file, text) in
+        [(".cargo/config.toml", &*config), ("Cargo.toml", manifest), ("src/main.rs", main)]
+    {
+        fs::create_dir_all(fake.path(file).parent().unwrap()).unwrap();
+        fs::write(fake.path(file), text).unwrap();
+    }
+    let scripts = ["scripts/run-step.sh", "rootfs-fetch.sh"].map(|script| fake.path(script));
+    for script in &scripts {
+        fs::set_permissions(script, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--", "run", "sh"]).current_dir(fake.path("src"));
+    for name in ["ROOTFS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
+        cargo.env_remove(name);
+    }
+    let fetched = format!("fetch {}", fake.path("rootfs").display());
+    assert_eq!(lines(cargo), [fetched.as_str(), "      --rootfs <DIR>  started"]);
+    for script in scripts {
+        assert_eq!(script.metadata().unwrap().mode() & 0o111, 0o111, "{}", script.display());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::{ErrorKind, Write, stderr};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::ExitStatusExt; // signal()
 use std::process::{Child, Command, ExitCode, id};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|err| {
         _ = writeln!(stderr(), "{NAME}: {err:#}"); // #: with all contexts
-        ExitCode::from(125) // we have failed, not the command
+        ExitCode::from(125) // we have failed, not the command; the numbers are env(1)'s
     })
 }
 
@@ -42,15 +42,15 @@ fn run(args: Args) -> Result<ExitCode> {
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
                 ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
-                _ => 126,
+                _ => 126, // found, but it cannot be run
             }))
         }
     }
 }
 
-/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
 fn wait_for(mut process: Child) -> Result<ExitCode> {
     let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // there is always one of the two
 }

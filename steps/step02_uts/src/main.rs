@@ -6,7 +6,7 @@ use clap::Parser;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use std::io::{ErrorKind, Write, stderr};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::ExitStatusExt; // signal()
 use std::process::{Child, Command, ExitCode, id};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
@@ -32,18 +32,18 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|err| {
         let cure = match err.downcast_ref::<Errno>() {
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
-            Some(Errno::ENOSPC) => " (see cargo workshop doctor)",
+            Some(Errno::ENOSPC) => " (see cargo workshop doctor)", // too many namespaces
             _ => "",
         };
         _ = writeln!(stderr(), "{NAME}: {err:#}{cure}"); // #: with all contexts
-        ExitCode::from(125) // we have failed, not the command
+        ExitCode::from(125) // we have failed, not the command; the numbers are env(1)'s
     })
 }
 
 fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     unshare(CloneFlags::from_iter([
-        CloneFlags::CLONE_NEWUTS, // hostname
+        CloneFlags::CLONE_NEWUTS, // hostname, for us and our children
     ]))
     .context("cannot create namespaces")?;
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
@@ -53,15 +53,15 @@ fn run(args: Args) -> Result<ExitCode> {
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
                 ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
-                _ => 126,
+                _ => 126, // found, but it cannot be run
             }))
         }
     }
 }
 
-/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
 fn wait_for(mut process: Child) -> Result<ExitCode> {
     let status = process.wait().context("cannot wait")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // there is always one of the two
 }

@@ -8,9 +8,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd;
 use nix::unistd::getpgid;
-use rustix::process::{WaitOptions, wait}; // nix's fails at real-time signals;
+use rustix::process::{WaitOptions, wait}; // nix's fails at real-time signals (above 31)
 use signal_hook::consts::{FORBIDDEN, SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU};
-use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin}; // origin: the sender;
+use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin}; // origin: the sender
 use std::fs;
 use std::io::{ErrorKind, Write, stderr};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ enum Cli {
     Run(Args),
     #[command(hide = true)]
     Child {
-        runner: String, // the PID of run() in /proc
+        runner: String, // the PID of run() in /proc, which may be an outer namespace's: not id()
         #[command(flatten)]
         args: Args,
     },
@@ -51,11 +51,11 @@ fn main() -> ExitCode {
         let cure = match err.downcast_ref::<Errno>() {
             Some(Errno::ENOENT) if err.to_string().contains("root") => " (run ./rootfs-fetch.sh)",
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
-            Some(Errno::ENOSPC) => " (see cargo workshop doctor)",
+            Some(Errno::ENOSPC) => " (see cargo workshop doctor)", // too many namespaces
             _ => "",
         };
         _ = writeln!(stderr(), "{NAME}: {err:#}{cure}"); // #: with all contexts
-        ExitCode::from(125) // we have failed, not the command
+        ExitCode::from(125) // we have failed, not the command; the numbers are env(1)'s
     })
 }
 
@@ -63,11 +63,11 @@ fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     let signals = handle_signals()?;
     unshare(CloneFlags::from_iter([
-        CloneFlags::CLONE_NEWUTS, // hostname
+        CloneFlags::CLONE_NEWUTS, // hostname, for us and our children
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
     ]))
     .context("cannot create namespaces")?;
-    let mut child = Command::new("/proc/self/exe"); // this very program
+    let mut child = Command::new("/proc/self/exe"); // us again: PID namespaces begin with a child
     child.arg("child");
     child.arg(fs::read_link("/proc/self").context("cannot read /proc/self")?); // our PID there
     child.arg("--rootfs").arg(&args.rootfs); // it may be from $ROOTFS, which is cleared below
@@ -79,7 +79,7 @@ fn run(args: Args) -> Result<ExitCode> {
     wait_for(child.spawn().context("cannot run /proc/self/exe")?, signals)
 }
 
-/// The half of run() that is inside: it has the new namespaces, and sets them up.
+/// The other half of run(): it begins in the new namespaces, and sets them up.
 fn child(runner: &str, args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     let signals = handle_signals()?;
@@ -93,7 +93,7 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     // chroot(2) leaves the working directory where it is: outside.
     unistd::chdir("/").context("cannot enter /")?;
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // it is inherited
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
         Ok(process) => wait_for(process, signals),
         Err(err) => {
@@ -101,26 +101,26 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
                 ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
-                _ => 126,
+                _ => 126, // found, but it cannot be run
             }))
         }
     }
 }
 
-/// Handles all signals, and holds them back until wait_for(): none is lost, and PID 1 gets them.
-/// Not: what nobody can handle (FORBIDDEN), the terminal's stops (Ctrl-Z), our own crashes.
+/// Handles all signals (PID 1 gets no others), and blocks them: none is lost until wait_for().
+/// Not: what nobody can handle (FORBIDDEN), libc's own (32, 33), Ctrl-Z, our crashes, SIGPIPE.
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
     let taken = (1..=31).chain(nix::libc::SIGRTMIN()..=64).filter(|n| !omit.contains(n));
-    SigSet::all().thread_block().context("cannot block signals")?; // they wait, and are not lost
+    SigSet::all().thread_block().context("cannot block signals")?; // child() inherits this
     SignalsInfo::new(taken).context("cannot handle signals")
 }
 
-/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
 fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // now they come
     let pid = unistd::Pid::from_raw(process.id() as i32);
-    let mut early = true; // what has come up to now, came before there was a process to get it
+    let mut early = true; // what has come up to now may be from before the process was there
     let code = 'ended: loop {
         // NOHANG: only those that have ended already. PID 1 has to collect adopted orphans, too.
         while let Some((who, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {
@@ -129,13 +129,13 @@ fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<
             }
         }
         for received in if early { signals.pending() } else { signals.wait() } {
-            // The terminal sends Ctrl-C to our process group: the process knows, if it is in it.
+            // The terminal sends Ctrl-C, Ctrl-\, its size to our group: whoever is in it knows.
             let knows = received.process.is_none() && !early && getpgid(Some(pid)) == getpgid(None);
             match Signal::try_from(received.signal) {
                 Ok(Signal::SIGCHLD) => {} // somebody has ended: see above who
                 Ok(Signal::SIGINT | Signal::SIGQUIT | Signal::SIGWINCH) if knows => {}
-                Ok(signal) => _ = kill(pid, signal),
-                // nix cannot send real-time signals: kill it, and report what it would have.
+                Ok(signal) => _ = kill(pid, signal), // not waited for yet: it is still there
+                // nix cannot send real-time signals: kill it, and exit as if that had ended it.
                 Err(_) => {
                     process.kill().and_then(|()| process.wait()).context("cannot kill")?;
                     break 'ended Some(128 + received.signal);
@@ -144,5 +144,5 @@ fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<
         }
         early = false;
     };
-    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // there is always one of the two
 }

@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::stat::Mode;
+use nix::sys::stat::Mode; // for nix's mkdir: main() has a cure for its errors
 use nix::unistd;
 use nix::unistd::getpgid;
-use rustix::process::{WaitOptions, wait}; // nix's fails at real-time signals;
+use rustix::process::{WaitOptions, wait}; // nix's fails at real-time signals (above 31)
 use signal_hook::consts::{FORBIDDEN, SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU};
-use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin}; // origin: the sender;
+use signal_hook::iterator::{SignalsInfo, exfiltrator::WithOrigin}; // origin: the sender
 use std::fs;
 use std::io::{ErrorKind, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ enum Cli {
     Run(Args),
     #[command(hide = true)]
     Child {
-        runner: String, // the PID of run() in /proc
-        cgroup: String,
+        runner: String, // the PID of run() in /proc, which may be an outer namespace's: not id()
+        cgroup: String, // its name
         #[command(flatten)]
         args: Args,
     },
@@ -45,7 +45,7 @@ struct Args {
     memory: Option<u64>,
     /// At most the time of this many CPUs, such as 0.5
     #[arg(long, value_name = "N", value_parser = microseconds_of_100_ms)]
-    cpus: Option<u64>,
+    cpus: Option<u64>, // microseconds per 100 ms
     /// The directory that becomes the root directory
     #[arg(long, env = "ROOTFS", value_name = "DIR", default_value = "rootfs")]
     rootfs: PathBuf,
@@ -63,39 +63,39 @@ fn main() -> ExitCode {
         let cure = match err.downcast_ref::<Errno>() {
             Some(Errno::ENOENT) if err.to_string().contains("root") => " (run ./rootfs-fetch.sh)",
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
-            Some(Errno::ENOSPC) => " (see cargo workshop doctor)",
+            Some(Errno::ENOSPC) => " (see cargo workshop doctor)", // too many namespaces
             _ => "",
         };
         _ = writeln!(stderr(), "{NAME}: {err:#}{cure}"); // #: with all contexts
-        ExitCode::from(125) // we have failed, not the command
+        ExitCode::from(125) // we have failed, not the command; the numbers are env(1)'s
     })
 }
 
 fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     let signals = handle_signals()?;
-    let (uid, gid) = (unistd::geteuid(), unistd::getegid()); // afterwards they are nobody's
-    // Now: later, started with sudo, we could not pass through a home that is closed to others.
+    let (uid, gid) = (unistd::geteuid(), unistd::getegid()); // afterwards: "nobody"
+    // Now: in a user namespace even sudo's root could not pass through a home that is closed.
     unistd::chdir(&args.rootfs)
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
         // Users; and with them the right to make the others.
         CloneFlags::CLONE_NEWUSER,
-        CloneFlags::CLONE_NEWUTS, // hostname
+        CloneFlags::CLONE_NEWUTS, // hostname, for us and our children
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
-        CloneFlags::CLONE_NEWIPC, // System V IPC and POSIX message queues
+        CloneFlags::CLONE_NEWIPC, // System V shared memory and semaphores, message queues
         CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: a new, empty set
     ]))
     .context("cannot create namespaces")?;
-    // "Inside, outside, how many": we are root. Unprivileged, the group only without setgroups(2).
+    // "Inside, outside, how many": we are root. Unprivileged gid_maps want setgroups(2) denied.
     fs::write("/proc/self/setgroups", "deny").context("cannot write setgroups")?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("cannot write uid_map")?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).context("cannot write gid_map")?;
-    let mut child = Command::new("/proc/self/exe"); // this very program
+    let mut child = Command::new("/proc/self/exe"); // us again: PID namespaces begin with a child
     child.arg("child");
     child.arg(fs::read_link("/proc/self").context("cannot read /proc/self")?); // our PID there
     let cgroup = format!("step10-{}-{}", id(), std::time::UNIX_EPOCH.elapsed()?.as_nanos());
-    child.arg(&cgroup).args(std::env::args_os().skip(2));
+    child.arg(&cgroup).args(std::env::args_os().skip(2)); // and what came behind "run"
     // The caller's environment may hold passwords: of it only TERM goes in.
     child.env_clear().env("HOME", "/root");
     child.envs(std::env::vars_os().filter(|(name, _)| name == "TERM"));
@@ -105,10 +105,10 @@ fn run(args: Args) -> Result<ExitCode> {
         remove_cgroup(&Path::new("/sys/fs/cgroup").join(tree).join(&cgroup))
             .unwrap_or_else(|err| _ = writeln!(stderr(), "{NAME}: cgroup {cgroup} stays: {err}"));
     }
-    code // whatever stays
+    code // even if one stays
 }
 
-/// The half of run() that is inside: it has the new namespaces, and sets them up.
+/// The other half of run(): it begins in the new namespaces, and sets them up.
 fn child(runner: &str, cgroup: &str, args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id());
     let signals = handle_signals()?;
@@ -117,29 +117,29 @@ fn child(runner: &str, cgroup: &str, args: Args) -> Result<ExitCode> {
     // The runner (PPid) may have died before that. In here getppid(2) is 0: ask the host's /proc.
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc")?;
     anyhow::ensure!(status.contains(&format!("PPid:\t{runner}\n")), "the runner has died");
-    join_cgroup(cgroup, &args)?;
+    join_cgroup(cgroup, &args)?; // first: the namespace's root is the cgroup that we are in then
     unshare(CloneFlags::CLONE_NEWCGROUP).context("cannot create a cgroup namespace")?;
     unistd::sethostname("container").context("cannot set the hostname")?;
-    unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?; // without run()
-    // The kernel makes the copies slaves from here on. This also keeps the host's new mounts out.
+    unshare(CloneFlags::CLONE_NEWNS).context("cannot create a mount namespace")?; // run() stays out
+    // In a user namespace the copies are "slaves": the host's new mounts would still come in.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
-    // For pivot_root(2), a mount: rootfs over "/". Paths still begin below it; "/.." is on top.
-    mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
-        .and_then(|()| unistd::chdir("/.."))
+    // pivot_root(2) wants a mount: rootfs, over "/". Our "/" stays below it; "/.." leads onto it.
+    mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE) // run() has entered it
+        .and_then(|()| unistd::chdir("/..")) // sure to be it: no path is looked up twice
         .context("cannot mount the root filesystem")?;
-    anyhow::ensure!(!Path::new("proc").is_symlink(), "will not follow the symbolic link /proc");
+    anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "proc", Some("proc"), harmless, NONE).context("cannot mount /proc")?;
-    anyhow::ensure!(!Path::new("dev").is_symlink(), "will not follow the symbolic link /dev");
+    anyhow::ensure!(!Path::new("dev").is_symlink(), "/dev is a link, which may lead elsewhere");
     mount(NONE, "dev", Some("tmpfs"), harmless, Some("mode=755")).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
     // Makes "." the root, and puts the old root on top of it (pivot_root(2), NOTES): take that off.
     unistd::pivot_root(".", ".").context("cannot change the root")?;
-    umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?;
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // it is inherited
+    umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?; // even if in use
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
         Ok(process) => wait_for(process, signals),
         Err(err) => {
@@ -147,7 +147,7 @@ fn child(runner: &str, cgroup: &str, args: Args) -> Result<ExitCode> {
             Ok(ExitCode::from(match err.kind() {
                 ErrorKind::NotFound => 127,
                 ErrorKind::WouldBlock | ErrorKind::OutOfMemory => 125, // no room for a process
-                _ => 126,
+                _ => 126, // found, but it cannot be run
             }))
         }
     }
@@ -159,7 +159,7 @@ fn join_cgroup(name: &str, args: &Args) -> Result<()> {
     for (tree, old, new, limit) in [
         ("pids", "pids.max", "pids.max", Some(args.pids_limit.get())),
         ("memory", "memory.limit_in_bytes", "memory.max", args.memory),
-        ("cpu", "cpu.cfs_quota_us", "cpu.max", args.cpus),
+        ("cpu", "cpu.cfs_quota_us", "cpu.max", args.cpus), // per period: 100 ms by default
     ] {
         let Some(limit) = limit else { continue };
         let (tree, file, join) = if v2 { ("", new, "cgroup.procs") } else { (tree, old, "tasks") };
@@ -181,37 +181,37 @@ fn remove_cgroup(dir: &Path) -> Result<()> {
         remove_cgroup(&entry.path())?; // one that the container has made in it
     }
     for tries in 0.. {
-        let Err(err) = fs::remove_dir(dir) else { break };
+        let Err(err) = fs::remove_dir(dir) else { break }; // the files in it go with it
         anyhow::ensure!(tries < 1000, "cannot remove {dir:?}: {err}");
-        std::thread::sleep(std::time::Duration::from_millis(1)); // busy until the kernel is done
+        std::thread::sleep(std::time::Duration::from_millis(1)); // until all in it are really gone
     }
     Ok(())
 }
 
 fn lend_device(name: &str) -> Result<()> {
     let inside = format!("dev/{name}");
-    fs::File::create_new(&inside)?; // to mount it on. New: no link, to a file of the host's
+    fs::File::create_new(&inside)?; // to mount it on. Never one that is there already
     mount(Some(format!("/dev/{name}").as_str()), inside.as_str(), NONE, MsFlags::MS_BIND, NONE)?;
     // A bind mount takes flags only when remounted. Read-only forbids a chmod, not writing to it.
     let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    let flags = read_only | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let flags = read_only | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC; // not NODEV: it is a device
     mount(NONE, inside.as_str(), NONE, flags, NONE).context("read-only")
 }
 
-/// Handles all signals, and holds them back until wait_for(): none is lost, and PID 1 gets them.
-/// Not: what nobody can handle (FORBIDDEN), the terminal's stops (Ctrl-Z), our own crashes.
+/// Handles all signals (PID 1 gets no others), and blocks them: none is lost until wait_for().
+/// Not: what nobody can handle (FORBIDDEN), libc's own (32, 33), Ctrl-Z, our crashes, SIGPIPE.
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
     let taken = (1..=31).chain(nix::libc::SIGRTMIN()..=64).filter(|n| !omit.contains(n));
-    SigSet::all().thread_block().context("cannot block signals")?; // they wait, and are not lost
+    SigSet::all().thread_block().context("cannot block signals")?; // child() inherits this
     SignalsInfo::new(taken).context("cannot handle signals")
 }
 
-/// Returns the exit status of a process when it ends: 128 + n if signal n has ended it.
+/// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
 fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // now they come
     let pid = unistd::Pid::from_raw(process.id() as i32);
-    let mut early = true; // what has come up to now, came before there was a process to get it
+    let mut early = true; // what has come up to now may be from before the process was there
     let code = 'ended: loop {
         // NOHANG: only those that have ended already. PID 1 has to collect adopted orphans, too.
         while let Some((who, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {
@@ -220,13 +220,13 @@ fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<
             }
         }
         for received in if early { signals.pending() } else { signals.wait() } {
-            // The terminal sends Ctrl-C to our process group: the process knows, if it is in it.
+            // The terminal sends Ctrl-C, Ctrl-\, its size to our group: whoever is in it knows.
             let knows = received.process.is_none() && !early && getpgid(Some(pid)) == getpgid(None);
             match Signal::try_from(received.signal) {
                 Ok(Signal::SIGCHLD) => {} // somebody has ended: see above who
                 Ok(Signal::SIGINT | Signal::SIGQUIT | Signal::SIGWINCH) if knows => {}
-                Ok(signal) => _ = kill(pid, signal),
-                // nix cannot send real-time signals: kill it, and report what it would have.
+                Ok(signal) => _ = kill(pid, signal), // not waited for yet: it is still there
+                // nix cannot send real-time signals: kill it, and exit as if that had ended it.
                 Err(_) => {
                     process.kill().and_then(|()| process.wait()).context("cannot kill")?;
                     break 'ended Some(128 + received.signal);
@@ -235,16 +235,16 @@ fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<
         }
         early = false;
     };
-    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // one of the two there is
+    Ok(ExitCode::from(code.unwrap_or(125) as u8)) // there is always one of the two
 }
 
 fn bytes(text: &str) -> Result<u64> {
     let bytes = parse_size::Config::new().with_binary().parse_size(text).ok();
-    // With less than that, not even we can start.
+    // With less than 1m, not even we can start.
     bytes.filter(|n| *n >= 1 << 20).context("expected a number such as 50m, and at least 1m")
 }
 
 fn microseconds_of_100_ms(text: &str) -> Result<u64> {
-    let cpus = text.parse::<f64>().ok().filter(|n| (0.01..10_000.0).contains(n));
+    let cpus = text.parse::<f64>().ok().filter(|n| (0.01..10_000.0).contains(n)); // 0.01: 1 ms
     Ok((cpus.context("expected a number from 0.01 on, such as 0.5")? * 100_000.0).round() as u64)
 }

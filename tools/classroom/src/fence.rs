@@ -28,6 +28,7 @@ use crate::Error;
 use crate::Result;
 use crate::root::is_root;
 use crate::root::quoted;
+use crate::undisturbed;
 
 /// How many processes there may be on a host, unless its maker asks for more.
 pub const PROCESSES: u32 = 400;
@@ -97,7 +98,7 @@ impl Fence {
 
     /// A command that runs what is appended to it behind the wall, and in a session of its own.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new("setsid");
+        let mut command = undisturbed("setsid");
         match &self.wall {
             Wall::Cgroup(tree) => {
                 _ = command.args(["sh", "-c", &(join(&tree.leaves()) + "exec \"$@\""), "sh"])

@@ -35,6 +35,7 @@ use crate::fence::Fence;
 use crate::fence::PROCESSES;
 use crate::output;
 use crate::root::is_root;
+use crate::session::until;
 
 /// The root file system: `$ROOTFS`, or `rootfs/` in the repository, which
 /// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.
@@ -420,7 +421,14 @@ impl Drop for Host {
         // PID 1 reads the end of its input and ends. The kernel kills all the others, waits for
         // them, and only then lets unshare's wait return. The keeper removes the cgroups, and ends.
         self.life = None;
-        _ = self.owner.wait();
+        // That never comes where PID 1 of the container in which all this runs does not bury orphans: what has entered
+        // the host, and was killed there, is one.
+        let gone = || self.owner.try_wait().is_ok_and(|status| status.is_some());
+        if until("the classroom host has ended", gone).is_err() {
+            eprintln!(
+                "The classroom host does not end. Does PID 1 here bury orphans? (Docker: --init)"
+            );
+        }
     }
 }
 

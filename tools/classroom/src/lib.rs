@@ -24,6 +24,8 @@
 //! - [`trial`]: test programs in which what cannot run counts as ignored;
 //! - [`normal`]: what has to be taken out of an output before it is compared.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
@@ -50,6 +52,21 @@ pub use session::until;
 pub use steps::repository;
 
 use error::Attempt;
+
+/// A command that finds signals as a shell at a terminal leaves them, also where whoever has started us ignores some:
+/// nohup(1) does, and a shell for what is in its background.
+pub fn undisturbed(program: impl AsRef<OsStr>) -> Command {
+    const HUP_INT_QUIT: u64 = 0b111;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    if ignored.unwrap_or(0) & HUP_INT_QUIT == 0 {
+        return Command::new(program);
+    }
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP,INT,QUIT").arg(program);
+    env
+}
 
 /// Writes an executable file, and the folders that it is in.
 ///

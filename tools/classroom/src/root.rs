@@ -9,7 +9,7 @@ use std::io::Write;
 use std::io::stderr;
 use std::io::stdin;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -124,10 +124,12 @@ pub fn become_root(
 pub fn give_back(folder: &Path) {
     let Ok(owner) = fs::metadata(folder).map(|data| (data.uid(), data.gid())) else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.metadata().is_ok_and(|data| data.uid() != owner.0) {
-            _ = chown(entry.path(), Some(owner.0), Some(owner.1));
+        let Ok(data) = entry.metadata() else { continue };
+        // Never what a link leads to, nor a file that also lies elsewhere.
+        if data.uid() == 0 && (data.is_dir() || data.nlink() == 1) {
+            _ = lchown(entry.path(), Some(owner.0), Some(owner.1));
         }
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if data.is_dir() {
             give_back(&entry.path());
         }
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use regex::Regex;
 use steps::Steps;
 use steps::git;
 
@@ -129,7 +130,7 @@ fn nowhere(target: &str, anchor: &str, anchors: &BTreeSet<&str>) -> Option<Strin
 fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     let name = task.file.file_name().unwrap_or_default().to_string_lossy();
     let mut grep = git();
-    grep.current_dir(task.steps.root());
+    grep.current_dir(task.steps.root()).env_remove("GIT_DIR");
     grep.args(["grep", "--untracked", "-IoE", "--full-name", "-e"]);
     let grep = grep.arg(format!("{}#[a-z0-9_-]+", regex::escape(&name)));
     let grep = grep.args(["--", ":!tools/guide"]).arg(format!(":!{name}"));
@@ -145,10 +146,14 @@ fn links_from_elsewhere(task: &Task) -> Vec<(String, String)> {
     list.into_iter().collect()
 }
 
+/// What names a man page: `unshare(2)`.
+pub fn man_page() -> &'static Regex {
+    regex!(r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)")
+}
+
 /// Man pages that are named exist, on this machine: `unshare(2)`.
 fn man_pages(document: &Document, report: &mut Report) {
-    const PAGE: &str = r"\b([A-Za-z_][A-Za-z0-9_.+-]*)\(([1-9][a-z]{0,3})\)";
-    let page = regex!(PAGE);
+    let page = man_page();
     let mut pages: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (line, words) in &document.words {
         let text = match words {

@@ -31,6 +31,7 @@ macro_rules! regex {
     }};
 }
 
+pub mod book;
 pub mod check;
 pub mod document;
 pub mod normal;

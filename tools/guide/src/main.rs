@@ -25,6 +25,9 @@ struct Cli {
     /// Only build the solution of this exercise, such as 10-exec, and print where the program is
     #[arg(long, value_name = "NN-NAME")]
     solution: Option<String>,
+    /// Make a book of HTML pages of it, in this folder (needs mdBook, node and Chromium)
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["check", "chapter", "block", "solution"])]
+    book: Option<PathBuf>,
     /// The guide, relative to the repository
     #[arg(default_value = "workshop.md")]
     file: PathBuf,
@@ -42,6 +45,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let steps = Steps::around(&std::env::current_dir()?)?;
     if let Some(exercise) = cli.solution {
         println!("{}", guide::solution(&steps, &exercise)?.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = cli.book {
+        let made = guide::book::build(&steps, &cli.file, &folder)?;
+        let folder = folder.display();
+        eprintln!(
+            "{folder}: {} pages, {} pictures; open {folder}/index.html",
+            made.pages, made.pictures
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let task = guide::Task {

@@ -219,7 +219,7 @@ pub fn table(steps: &Steps) -> anyhow::Result<Vec<String>> {
 }
 
 /// The minutes of a chapter in each of the three schedules.
-type Minutes = [Option<u32>; 3];
+pub type Minutes = [Option<u32>; 3];
 
 /// The most that the first schedule may take.
 const CLASS: u32 = 90;
@@ -258,17 +258,21 @@ pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
         "the class of {CLASS} minutes takes {} minutes: shorten chapters, or leave one out (–)",
         sums[0]
     );
-    let duration = |minutes: u32| match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes:02} min"),
-    };
     let [class, half_day, alone] = sums.map(duration);
     lines.push(format!("| **together** | **{class}** | **{half_day}** | **{alone}** |"));
     Ok(lines)
 }
 
+/// `1 h 05 min`
+pub fn duration(minutes: u32) -> String {
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
 /// Reads `*20 minutes*` or `*8 / 20 / – minutes*`; none if the line is another.
-fn minutes(line: &str) -> anyhow::Result<Option<Minutes>> {
+pub fn minutes(line: &str) -> anyhow::Result<Option<Minutes>> {
     let inner = line.trim().strip_prefix('*').and_then(|rest| rest.strip_suffix("minutes*"));
     let Some(inner) = inner else { return Ok(None) };
     let mut list = Vec::new();

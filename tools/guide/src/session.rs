@@ -115,7 +115,7 @@ impl Words {
 }
 
 /// The prompts of the shells that there are: bash, dash, busybox; and the two names of the second terminal.
-fn prompt() -> &'static Regex {
+pub fn prompt() -> &'static Regex {
     regex!(
         r"^(host[$#] |[$#] |[~/][\w./+-]* [$#] |\w+@[\w-]+:[~/][\w./+-]*[$#] |bash-[\d.]+[$#] |> )"
     )
@@ -152,7 +152,8 @@ fn bytes(text: &str) -> String {
     }
 }
 
-fn is_key(text: &str) -> bool {
+/// Whether this is a key, such as `^C`, and no line.
+pub fn is_key(text: &str) -> bool {
     !bytes(text).ends_with('\n')
 }
 

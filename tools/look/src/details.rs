@@ -166,10 +166,9 @@ impl Reader<'_> {
     /// Where a process's root directory is found from outside. Where no path leads to it, what it is on.
     fn root(&self, pid: i32) -> String {
         let link = self.machine.path(Path::new(&format!("/proc/{pid}/root")));
-        if let Ok(path) = std::fs::read_link(&link)
-            && path != Path::new("/")
-        {
-            return path.to_string_lossy().into_owned();
+        match std::fs::read_link(&link) {
+            Ok(path) if path != Path::new("/") => return path.to_string_lossy().into_owned(),
+            _ => {}
         }
         let mounts = self.machine.mounts(pid);
         let Some(top) = mounts.iter().rev().find(|mount| mount.place == "/") else {

@@ -58,10 +58,9 @@ impl Peeks {
         };
         let key = (id(Kind::Uts)?, id(Kind::Ipc)?);
         let known = self.0.get(&key);
-        if let Some((at, inside)) = known
-            && now < *at + FRESH
-        {
-            return inside.clone();
+        match known {
+            Some((at, inside)) if now < *at + FRESH => return inside.clone(),
+            _ => {}
         }
         if let Ok(inside) = by_thread(pid) {
             return Some(inside);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::Parser;
 use clap::Subcommand;
 use look::changes::Changes;
@@ -145,8 +146,12 @@ fn once(all: bool) -> anyhow::Result<()> {
     let lines = Look::new(all)?.look(containers, lines, paper)?;
     let text: String = lines.iter().map(|line| line.paint(paper) + "\n").collect();
     // A reader who has left (`| head`) is no reason to complain.
-    _ = io::stdout().lock().write_all(text.as_bytes());
-    Ok(())
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
+            Err(err).context("cannot write to stdout")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is narrower than this is cut off on the right.

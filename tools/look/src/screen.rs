@@ -195,10 +195,8 @@ impl Drop for Screen {
 fn take() {
     // Keys are read one by one, and not shown; Ctrl-C and Ctrl-Z stay what they are.
     if let Ok(mut termios) = tcgetattr(io::stdin()) {
-        if let Ok(mut before) = BEFORE.lock()
-            && before.is_none()
-        {
-            *before = Some(termios.clone());
+        if let Ok(mut before) = BEFORE.lock() {
+            before.get_or_insert_with(|| termios.clone());
         }
         termios.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
         _ = tcsetattr(io::stdin(), OptionalActions::Now, &termios);
@@ -207,9 +205,7 @@ fn take() {
 }
 
 fn give_back() {
-    if let Ok(mut before) = BEFORE.lock()
-        && let Some(termios) = before.take()
-    {
+    if let Some(termios) = BEFORE.lock().ok().and_then(|mut before| before.take()) {
         _ = tcsetattr(io::stdin(), OptionalActions::Now, &termios);
     }
     write(GIVE_BACK);

@@ -208,9 +208,8 @@ impl Steps {
         let patched = place.join("patched");
         write(&patched.join(&files[0]), &manifest)?;
         write(&patched.join(&files[1]), &main)?;
-        // For git this folder is in no repository, or it would take the repository's root for the patch's.
         let mut git = git();
-        git.current_dir(&patched).env("GIT_CEILING_DIRECTORIES", place.canonicalize()?);
+        git.current_dir(&patched).env("LC_ALL", "C");
         let applied = git.args(["apply", "--"]).arg(&patch).output().context("cannot run git")?;
         let name = patch.file_name().unwrap_or_default().to_string_lossy();
         ensure!(
@@ -254,13 +253,24 @@ fn build(cargo: &mut Command) -> anyhow::Result<(Vec<(String, PathBuf)>, String)
     }
     let mut programs = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let path = line.split("\"executable\":\"").nth(1).and_then(|rest| rest.split('"').next());
-        if let Some(path) = path.map(PathBuf::from) {
+        if let Some((_, rest)) = line.split_once("\"executable\":\"") {
+            let path = PathBuf::from(json_string(rest));
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             programs.push((name, path));
         }
     }
     Ok((programs, said))
+}
+
+/// The string of JSON that begins here, behind its first quotation mark.
+fn json_string(text: &str) -> String {
+    let mut string = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next().filter(|letter| *letter != '"') {
+        // (`\u0007` and its like are in no path that cargo can build in.)
+        string.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+    }
+    string
 }
 
 /// A manifest without some of its tables.
@@ -293,6 +303,11 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_with_a_backslash_is_read_as_it_is() {
+        assert_eq!(json_string(r#"/a\\b/\"c\", d/x","fresh":true}"#), r#"/a\b/"c", d/x"#);
+    }
 
     #[test]
     fn tables_of_a_manifest_can_be_left_out() {

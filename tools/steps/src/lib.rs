@@ -85,14 +85,22 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tools/steps is in it")
 }
 
-/// git, whatever the configuration of who runs this.
+/// A git that knows nothing of who runs this: no settings, no attributes, no repository (whoever wants that removes
+/// `GIT_DIR` again). Each of them can turn what it prints into something else, or be broken.
 pub fn git() -> Command {
+    // No folder, and never one: what is looked for in it is not there.
+    const NOWHERE: &str = "/dev/null";
     let mut git = Command::new("git");
-    git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"]
-    {
-        git.env_remove(name);
+    let theirs = env::vars_os().map(|(name, _)| name);
+    for name in theirs.filter(|name| name.as_encoded_bytes().starts_with(b"GIT_")) {
+        // Where git's own programs are is no matter of taste.
+        if name != "GIT_EXEC_PATH" {
+            git.env_remove(name);
+        }
     }
+    // HOME, as there are gits without GIT_CONFIG_GLOBAL (before 2.32), and none with a variable for attributes.
+    git.env("HOME", NOWHERE).env("XDG_CONFIG_HOME", NOWHERE).env("GIT_DIR", NOWHERE);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_ATTR_NOSYSTEM", "1");
     git
 }
 
@@ -101,10 +109,14 @@ pub fn git() -> Command {
 /// # Errors
 /// If git cannot be run, or cannot read one of them.
 pub fn hunks(old: &Path, new: &Path) -> anyhow::Result<Vec<Vec<String>>> {
+    hunks_within(old, new, 3)
+}
+
+/// The same, with so many lines around each change.
+fn hunks_within(old: &Path, new: &Path, lines: u32) -> anyhow::Result<Vec<Vec<String>>> {
     let mut git = git();
-    git.args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--no-textconv"]);
-    git.args(["--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0", "--"]);
-    let output = git.arg(old).arg(new).output().context("cannot run git")?;
+    git.args(["diff", "--no-index", "--no-color"]).arg(format!("--unified={lines}")).arg("--");
+    let output = git.arg(old).arg(new).env("LC_ALL", "C").output().context("cannot run git")?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(matches!(output.status.code(), Some(0 | 1)), "git diff failed: {}", error.trim());
     let text = String::from_utf8(output.stdout).context("the difference is no text")?;
@@ -246,11 +258,23 @@ impl Steps {
     /// # Errors
     /// If there is no such step, or git cannot be run.
     pub fn hunks(&self, step: Step) -> anyhow::Result<Vec<Vec<String>>> {
+        self.difference(step, 3)
+    }
+
+    /// All of a step's `main.rs`, as one hunk: what has changed, and what has not.
+    ///
+    /// # Errors
+    /// As [`Steps::hunks`].
+    pub fn whole(&self, step: Step) -> anyhow::Result<Vec<String>> {
+        Ok(self.difference(step, u32::MAX >> 1)?.concat())
+    }
+
+    fn difference(&self, step: Step, lines: u32) -> anyhow::Result<Vec<Vec<String>>> {
         let old = match step.before() {
             Some(before) => self.root.join(self.main(before)?),
             None => "/dev/null".into(),
         };
-        hunks(&old, &self.root.join(self.main(step)?))
+        hunks_within(&old, &self.root.join(self.main(step)?), lines)
     }
 
     /// The solution of an exercise, relative to the repository: `exercises/05-fds.patch`.

@@ -1,17 +1,21 @@
 //! `cargo workshop catch-up N`: step N becomes the learner's program. What was there is saved first, always.
 
 use std::fs;
+use std::fs::File;
 use std::io;
 use std::io::ErrorKind;
+use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use anyhow::anyhow;
 use anyhow::bail;
 
 use crate::check;
+use crate::owner;
 use crate::repo::Repo;
 use crate::repo::Step;
 use crate::say;
@@ -67,7 +71,7 @@ fn save(mine: &Path, step: Step) -> anyhow::Result<Option<PathBuf>> {
         Err(err) => return Err(err).with_context(|| format!("cannot list {}", mine.display())),
     };
     let saved = mine.join("saved");
-    fs::create_dir_all(&saved).with_context(|| format!("cannot create {}", saved.display()))?;
+    fs::create_dir_all(&saved).map_err(|err| cannot("create", &saved, &err))?;
     let place = new_folder(&saved, step)?;
     // cp -a keeps times, links and modes; a copy that is not complete must stop everything.
     let copy = Command::new("cp").arg("-a").arg("--").args(&entries).arg(&place).output();
@@ -110,15 +114,15 @@ fn new_folder(saved: &Path, step: Step) -> anyhow::Result<PathBuf> {
         match fs::create_dir(&place) {
             Ok(()) => return Ok(place),
             Err(err) if err.kind() == ErrorKind::AlreadyExists => continue,
-            Err(err) => {
-                return Err(err).with_context(|| format!("cannot create {}", place.display()));
-            }
+            Err(err) => return Err(cannot("create", &place, &err)),
         }
     }
 }
 
 /// Writes a file in one go: whoever interrupts this finds the old one or the new one, never half of it.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    // Of no name that the learner may have given to something.
+    let fresh = path.with_extension(format!("catch-up-{}", std::process::id()));
     let attempt = || {
         if let Some(folder) = path.parent() {
             // Never write through a link, for example to the folder of a step.
@@ -127,11 +131,17 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
             }
             fs::create_dir_all(folder)?;
         }
-        let fresh = path.with_extension("new");
-        fs::write(&fresh, text)?;
-        fs::rename(&fresh, path)
+        let written = File::create_new(&fresh).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            fs::rename(&fresh, path)
+        });
+        written.inspect_err(|_| _ = fs::remove_file(&fresh))
     };
-    attempt().with_context(|| format!("cannot write {}", path.display()))
+    attempt().map_err(|err| cannot("write", path, &err))
+}
+
+fn cannot(verb: &str, path: &Path, err: &io::Error) -> anyhow::Error {
+    anyhow!("cannot {verb} {}: {}", path.display(), owner::why(path, err))
 }
 
 fn relative(repo: &Repo, path: &Path) -> String {

@@ -1,14 +1,17 @@
-//! `cargo workshop diff` and `compare`: git shows the differences, in its colours and through its pager.
+//! `cargo workshop diff` and `compare`: git shows the differences, in its colours and page by page.
 
 use std::env;
 use std::fs;
+use std::io::IsTerminal;
+use std::io::stdout;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
+use std::process::Stdio;
 
 use anyhow::Context;
 use anyhow::bail;
+use steps::git;
 
 use crate::repo::Repo;
 use crate::repo::Step;
@@ -94,25 +97,44 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// Lets git show the difference of two paths, relative to the repository.
+/// Lets git show the difference of two paths, relative to the repository: the same one to everybody, whatever their
+/// settings.
 fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
-    let mut git = Command::new("git");
+    let mut git = git();
     git.current_dir(repo.root()).args(["diff", "--no-index"]);
     // git knows nothing of https://no-color.org.
     if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         git.arg("--no-color");
     }
-    let status = git
-        .arg("--")
-        .arg(old)
-        .arg(new)
-        .status()
-        .context("cannot run git (install it: apt install git)")?;
+    // A pager of one's own may sort, number or hide lines, and `less` with options of one's own show colours as ESC[32m.
+    for name in ["LESSOPEN", "LESSKEY", "LESSKEYIN", "LESSKEY_CONTENT"] {
+        git.env_remove(name);
+    }
+    git.env("LESS", "FRX").env("GIT_PAGER", if may_page() { "less" } else { "cat" });
+    git.arg("--").arg(old).arg(new).stderr(Stdio::inherit());
+    let cannot = "cannot run git (install it: apt install git)";
+    let status = if stdout().is_terminal() {
+        git.status().context(cannot)?
+    } else {
+        // git does not notice a full disk where there is a difference to report.
+        let output = git.output().context(cannot)?;
+        say::print(&String::from_utf8_lossy(&output.stdout));
+        output.status
+    };
     match status.code() {
         // 1 says that they differ. A signal is the pager's reader who has seen enough.
         Some(0 | 1) | None => Ok(()),
         Some(code) => bail!("git diff failed with exit status {code}"),
     }
+}
+
+/// Whether there is a pager, and nobody has said that they want none.
+fn may_page() -> bool {
+    let pager = env::var_os("GIT_PAGER").or(env::var_os("PAGER"));
+    let unwanted = pager.is_some_and(|pager| pager == "cat" || pager.is_empty());
+    let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let path = env::var_os("PATH").unwrap_or_default();
+    !unwanted && !dumb && env::split_paths(&path).any(|folder| folder.join("less").is_file())
 }
 
 #[cfg(test)]

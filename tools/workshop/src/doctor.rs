@@ -10,7 +10,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use nix::unistd::AccessFlags;
 use nix::unistd::access;
 use nix::unistd::geteuid;
 
+use crate::owner;
 use crate::repo::Repo;
 use crate::repo::STEPS;
 use crate::repo::Step;
@@ -29,6 +29,9 @@ use crate::say::RED;
 use crate::say::RESET;
 use crate::say::YELLOW;
 use crate::say::wrap;
+use leftovers::Left;
+use leftovers::leftovers;
+use leftovers::remove;
 use trial::Trial;
 
 /// A machine to look at.
@@ -43,8 +46,10 @@ struct Machine {
     rootfs: PathBuf,
     /// Where cargo builds.
     target: PathBuf,
-    /// The folder for what is there only for a moment.
-    temp: PathBuf,
+    /// The workshop.
+    repository: PathBuf,
+    /// Where temporary files go.
+    temporary: PathBuf,
     /// The processor, as Rust names it.
     arch: &'static str,
     /// How old an empty cgroup has to be to be a leftover: who has just made one is about to join it.
@@ -64,71 +69,55 @@ struct Problem {
     cure: String,
 }
 
-/// What is left of earlier runs, and how to remove it.
-#[derive(Debug, PartialEq)]
-enum Leftover {
-    Mount(PathBuf),
-    /// With those below it.
-    Cgroup(PathBuf),
-    /// The folder in which a classroom host was put together.
-    Folder(PathBuf),
-}
-
-impl Leftover {
-    /// The command that removes it.
-    fn command(&self) -> Vec<String> {
-        let (before, path, after) = match self {
-            Leftover::Mount(path) => (&["umount", "--lazy", "--"][..], path, &[][..]),
-            // A cgroup's files cannot be removed, and need not be.
-            Leftover::Cgroup(path) => {
-                (&["find"][..], path, &["-depth", "-type", "d", "-delete"][..])
-            }
-            Leftover::Folder(path) => (&["rm", "-r", "--one-file-system", "--"][..], path, &[][..]),
-        };
-        let path = path.display().to_string();
-        let words = before.iter().copied().chain([path.as_str()]).chain(after.iter().copied());
-        words.map(String::from).collect()
-    }
-}
-
 const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     kernel,
     namespaces,
+    namespace_limits,
+    in_a_chroot,
     root,
     user_namespaces,
     cgroups,
     propagation,
     masked_proc,
-    target,
+    of_root,
+    temporary,
     programs,
     root_filesystem,
 ];
 
 /// Looks at this machine, and says what it is good for.
 pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
-    let machine = Machine {
-        root: PathBuf::from("/"),
-        uid: geteuid().as_raw(),
-        path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
-        rootfs: repo.rootfs(),
-        target: repo.root().join("target"),
-        temp: env::temp_dir(),
-        arch: env::consts::ARCH,
-        settled: Duration::from_secs(2),
-    };
+    let machine = this_machine(repo);
     if fix {
         return Ok(remove(&machine));
     }
     let problems: Vec<Problem> = PROBES.iter().flat_map(|probe| probe(&machine)).collect();
     let trial = trial::start(repo);
     let left = leftovers(&machine);
-    let (text, all) = report(repo, &problems, &trial, &left);
+    let (mut text, all) = report(repo, &problems, &trial);
+    text += &report_left(&machine, &left);
     say::print(&text);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn this_machine(repo: &Repo) -> Machine {
+    Machine {
+        root: PathBuf::from("/"),
+        uid: geteuid().as_raw(),
+        path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
+        // As the kernel names it.
+        rootfs: repo.rootfs().canonicalize().unwrap_or(repo.rootfs()),
+        // Where this was built: it need not be in the repository (CARGO_TARGET_DIR).
+        target: built_in().unwrap_or_else(|| repo.root().join("target")),
+        repository: repo.root().to_path_buf(),
+        temporary: env::temp_dir(),
+        arch: env::consts::ARCH,
+        settled: Duration::from_secs(2),
+    }
+}
+
 /// What to print, and whether all ten steps can be done.
-fn report(repo: &Repo, problems: &[Problem], trial: &Trial, left: &[Leftover]) -> (String, bool) {
+fn report(repo: &Repo, problems: &[Problem], trial: &Trial) -> (String, bool) {
     let mut text = format!("{BOLD}Can this machine do the workshop?{RESET}\n\n");
     let mut verdicts = Vec::new();
     for step in Step::all() {
@@ -175,18 +164,27 @@ fn report(repo: &Repo, problems: &[Problem], trial: &Trial, left: &[Leftover]) -
         text += &format!("\n  {colour}{what}{RESET}\n      {}\n", problem.cure);
     }
     let all = !verdicts.contains(&Verdict::Impossible);
-    if !left.is_empty() {
-        text += &format!(
-            "\n  {YELLOW}Left over from earlier runs{RESET} (`cargo workshop doctor --fix` removes it):\n"
-        );
-        for command in left.iter().map(Leftover::command).take(8) {
-            text += &format!("      sudo {}\n", command.join(" "));
-        }
-        if left.len() > 8 {
-            text += &format!("      … and {} more\n", left.len() - 8);
-        }
-    }
     (text, all)
+}
+
+/// What to print of earlier runs.
+fn report_left(machine: &Machine, left: &Left) -> String {
+    if left.found.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n  {YELLOW}Left over from earlier runs{RESET} (`cargo workshop doctor --fix` removes it):\n"
+    );
+    if left.is_uncertain() {
+        text += &format!(
+            "      mounts below {}, unless a container of root's is running: --fix looks, with sudo\n",
+            machine.rootfs.display()
+        );
+    }
+    for line in left.lines(machine) {
+        text += &format!("      {line}\n");
+    }
+    text
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -238,9 +236,15 @@ impl Machine {
         fs::read_to_string(self.file(path)).ok().map(|text| text.trim_end().to_string())
     }
 
-    fn has_program(&self, name: &str) -> bool {
+    /// Where a program lies.
+    fn program(&self, name: &str) -> Option<PathBuf> {
         let common = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-        self.path.iter().chain(&common).any(|dir| self.file(dir.join(name)).is_file())
+        let mut found = self.path.iter().chain(&common).map(|dir| dir.join(name));
+        found.find(|path| self.file(path).is_file())
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        self.program(name).is_some()
     }
 
     fn can_sudo(&self) -> bool {
@@ -327,11 +331,20 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
     )]
 }
 
+/// The kinds of namespaces: as files are called, as people say, and the step from which on there are any.
+const KINDS: [(&str, &str, u8); 7] = [
+    ("uts", "UTS", 2),
+    ("pid", "PID", 4),
+    ("mnt", "mount", 7),
+    ("ipc", "IPC", 8),
+    ("net", "network", 8),
+    ("user", "user", 9),
+    ("cgroup", "cgroup", 10),
+];
+
 fn namespaces(machine: &Machine) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (name, step) in
-        [("uts", 2), ("pid", 4), ("mnt", 7), ("ipc", 8), ("net", 8), ("user", 9), ("cgroup", 10)]
-    {
+    for (name, _, step) in KINDS {
         if machine.file(format!("/proc/self/ns/{name}")).symlink_metadata().is_err() {
             problems.push(problem(
                 step..=STEPS,
@@ -343,10 +356,71 @@ fn namespaces(machine: &Machine) -> Vec<Problem> {
     problems
 }
 
+/// Each kind of namespace has a limit of its own (namespaces(7)).
+fn namespace_limits(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, kind, step) in KINDS {
+        let key = format!("max_{name}_namespaces");
+        let limit = machine.read(&format!("/proc/sys/user/{key}"));
+        // Some are in use already.
+        if limit.and_then(|limit| limit.parse::<u64>().ok()).is_some_and(|limit| limit < 3) {
+            problems.push(problem(
+                step..=STEPS,
+                format!("No {kind} namespaces may be made here (user.{key}): ENOSPC, \"No space left on device\"."),
+                format!("sudo sysctl user.{key}=15000"),
+            ));
+        }
+    }
+    problems
+}
+
+/// pivot_root(2) wants a mount point as root, and user namespaces are not for who is in a chroot (unshare(2), EPERM).
+fn in_a_chroot(machine: &Machine) -> Vec<Problem> {
+    let mounts = machine.mounts();
+    if mounts.is_empty() || mounts.iter().any(|mount| mount.point == Path::new("/")) {
+        return Vec::new();
+    }
+    vec![problem(
+        7..=STEPS,
+        "You are in a chroot: what is the root directory here is no mount.",
+        "Leave it, or use the VM (vagrant up). Where it is meant to stay: systemd-nspawn -D FOLDER, for example.",
+    )]
+}
+
+/// Why the sudo that is there does not work, if a file tells.
+fn broken_sudo(machine: &Machine) -> Option<(String, &'static str)> {
+    let status = machine.read("/proc/self/status").unwrap_or_default();
+    if status.lines().any(|line| line == "NoNewPrivs:\t1") {
+        let cure = "In a container: start it without no-new-privileges. In an editor's terminal: use another one.";
+        return Some(("\"no new privileges\" is set, so sudo cannot make you root.".into(), cure));
+    }
+    let sudo = machine.program("sudo")?;
+    let data = fs::metadata(machine.file(&sudo)).ok()?;
+    if data.mode() & 0o4000 == 0 {
+        let what =
+            format!("{} has lost its set-user-ID bit: it cannot make you root.", sudo.display());
+        return Some((
+            what,
+            "Become root (su -), and install it again: apt install --reinstall sudo",
+        ));
+    }
+    let mounts = machine.mounts();
+    let mount = holding(&mounts, &sudo).filter(|mount| mount.has("nosuid"))?;
+    let what = format!(
+        "{} lies on {}, which is mounted with nosuid: it cannot make you root.",
+        sudo.display(),
+        mount.point.display()
+    );
+    Some((what, "Become root (su -), and: mount -o remount,suid THERE"))
+}
+
 fn root(machine: &Machine) -> Vec<Problem> {
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     let takes_root = (2..=8).chain([10]);
-    if machine.uid != 0 && machine.has_program("sudo") {
+    if let Some((what, cure)) = broken_sudo(machine).filter(|_| machine.uid != 0) {
+        return vec![problem(takes_root, what, cure)];
+    }
+    if machine.uid != 0 && machine.program("sudo").or(machine.program("doas")).is_some() {
         let what = "You are not root. Steps 02 to 08 and 10 take root, step 09 does not.";
         return vec![with_sudo(
             takes_root,
@@ -364,8 +438,9 @@ fn root(machine: &Machine) -> Vec<Problem> {
     let status = machine.read("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     match line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) {
+        // In a user namespace there is all of it again; unless a filter (seccomp(2), as Docker has one) forbids to make one.
         Some(capabilities) if capabilities & CAP_SYS_ADMIN == 0 => vec![problem(
-            2..=STEPS,
+            2..=if status.contains("\nSeccomp:\t2") { STEPS } else { 8 },
             "You are root, but without CAP_SYS_ADMIN: probably in a container yourself.",
             "Use the VM (vagrant up), or start that container with --privileged.",
         )],
@@ -375,13 +450,6 @@ fn root(machine: &Machine) -> Vec<Problem> {
 
 fn user_namespaces(machine: &Machine) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if machine.read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-        problems.push(problem(
-            9..=STEPS,
-            "User namespaces are switched off (user.max_user_namespaces is 0).",
-            "sudo sysctl user.max_user_namespaces=15000",
-        ));
-    }
     for (key, off, why) in [
         ("kernel/unprivileged_userns_clone", "0", "User namespaces are only for root here"),
         (
@@ -447,8 +515,16 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
         let what =
             format!("The root cgroup does not hand on its controllers: {}.", enable.join(", "));
         let plus: Vec<String> = enable.iter().map(|name| format!("+{name}")).collect();
-        let cure =
-            format!("echo '{}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control", plus.join(" "));
+        let plus = plus.join(" ");
+        // No root, but a container's: there it takes a cgroup without processes of its own (cgroups(7), EBUSY).
+        let cure = if top.join("cgroup.type").exists() {
+            format!(
+                "sudo sh -c 'cd /sys/fs/cgroup; mkdir -p others; for p in $(cat cgroup.procs); do \
+                 echo $p >others/cgroup.procs; done; echo {plus} >cgroup.subtree_control'"
+            )
+        } else {
+            format!("echo '{plus}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control")
+        };
         return vec![problem([10], what, cure)];
     }
     if machine.uid != 0
@@ -576,6 +652,7 @@ fn machine_of(rootfs: &Path) -> Option<&'static str> {
         return None;
     }
     match u16::from_le_bytes([*bytes.get(18)?, *bytes.get(19)?]) {
+        3 => Some("x86"),
         62 => Some("x86_64"),
         183 => Some("aarch64"),
         40 => Some("arm"),
@@ -583,6 +660,63 @@ fn machine_of(rootfs: &Path) -> Option<&'static str> {
         _ => Some("another processor"),
     }
 }
+
+/// The checks, and cargo, work in a folder for temporary files.
+fn temporary(machine: &Machine) -> Vec<Problem> {
+    let folder = machine.file(&machine.temporary);
+    if access(&folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok() && folder.is_dir() {
+        return Vec::new();
+    }
+    vec![problem(
+        [],
+        format!(
+            "Nothing can be written in {}, the folder for temporary files.",
+            machine.temporary.display()
+        ),
+        "unset TMPDIR, or: export TMPDIR=/var/tmp",
+    )]
+}
+
+/// Where cargo has put this program.
+fn built_in() -> Option<PathBuf> {
+    Some(env::current_exe().ok()?.ancestors().nth(2)?.to_path_buf())
+}
+
+/// What this machine lacks for checks, and the cure: nobody's program is to be blamed for that.
+///
+/// # Errors
+/// If it lacks something.
+pub fn can_check(repo: &Repo) -> anyhow::Result<()> {
+    let machine = this_machine(repo);
+    let mut problems = temporary(&machine);
+    let missing = NEEDED.iter().filter(|(name, _)| !machine.has_program(name));
+    problems.extend(missing.map(|(name, package)| {
+        problem([], format!("There is no {name} on this machine, which the checks need."), {
+            format!("sudo apt install {package}   (elsewhere: what has the program {name})")
+        })
+    }));
+    match problems.first() {
+        None => Ok(()),
+        Some(Problem { what, cure, .. }) => {
+            anyhow::bail!("{what} Your program was not looked at. {cure}")
+        }
+    }
+}
+
+/// What checks start, also inside of the learner's container, and Debian's package.
+const NEEDED: &[(&str, &str)] = &[
+    ("find", "findutils"),
+    ("hostname", "hostname"),
+    ("ip", "iproute2"),
+    ("ipcmk", "util-linux"),
+    ("mount", "mount"),
+    ("nsenter", "util-linux"),
+    ("prlimit", "util-linux"),
+    ("ps", "procps"),
+    ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
+    ("unshare", "util-linux"),
+];
 
 /// What is typed in the guide, or needed by the tools: alternatives, Debian's package, what for.
 const PROGRAMS: &[(&[&str], &str, &str)] = &[
@@ -622,146 +756,44 @@ fn programs(machine: &Machine) -> Vec<Problem> {
     vec![problem([], format!("Programs are missing: {}.", missing.join("; ")), cure)]
 }
 
-fn target(machine: &Machine) -> Vec<Problem> {
-    let Ok(data) = fs::metadata(machine.file(&machine.target)) else { return Vec::new() };
-    if machine.uid == 0 || data.uid() == machine.uid {
-        return Vec::new();
-    }
-    let what = "The folder target/ belongs to somebody else (cargo was run with sudo?): cargo cannot build.";
-    vec![problem(
-        1..=STEPS,
-        what,
-        format!("sudo chown -R $(id -u):$(id -g) {}", machine.target.display()),
-    )]
-}
-
-// --- Leftovers ---
-
-/// What earlier runs have left behind, and nobody uses any more. Mounts: the last one first.
-fn leftovers(machine: &Machine) -> Vec<Leftover> {
-    let mut left = Vec::new();
-    if !in_use(machine) {
-        let mounts = machine.mounts();
-        for (place, mount) in mounts.iter().enumerate().rev() {
-            let below = mount.point.starts_with(&machine.rootfs);
-            // What is mounted on the folder itself may be the root filesystem (provision.sh does that where the
-            // repository is on a shared folder), unless it only shows the folder once more.
-            if below && (mount.point != machine.rootfs || repeats(mount, &mounts[..place])) {
-                left.push(Leftover::Mount(mount.point.clone()));
-            }
+/// What is root's in the learner's tree: cargo was run with sudo, or git was.
+fn of_root(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (folder, steps, what) in [
+        (machine.target.clone(), Step::all().map(Step::number).collect(), "cargo cannot build"),
+        (
+            machine.repository.join("my-container"),
+            Vec::new(),
+            "cargo workshop catch-up cannot write",
+        ),
+        (machine.repository.join(".git"), Vec::new(), "git cannot write"),
+    ] {
+        let theirs = somebody_elses(machine.uid, &machine.file(&folder), 3);
+        if let Some(theirs) = theirs.filter(|_| machine.uid != 0) {
+            problems.push(problem(
+                steps,
+                format!(
+                    "In {} is what belongs to somebody else (was something run with sudo?): {what}.",
+                    folder.display()
+                ),
+                owner::cure(&folder, theirs),
+            ));
         }
     }
-    let top = Path::new("/sys/fs/cgroup");
-    for tree in ["", "unified", "pids", "memory", "cpu", "cpu,cpuacct"] {
-        let folder = top.join(tree);
-        let mut found: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if is_ours(machine, &name.to_string_lossy()) && is_settled(machine, &entry.path()) {
-                found.push(folder.join(name));
-            }
-        }
-        found.sort();
-        left.extend(found.into_iter().map(Leftover::Cgroup));
+    problems
+}
+
+/// Whose a folder is, or something in it so many folders deep, if not this user's.
+fn somebody_elses(uid: u32, path: &Path, depth: u32) -> Option<u32> {
+    let data = path.symlink_metadata().ok()?;
+    if data.uid() != uid {
+        return Some(data.uid());
     }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(machine.file(&machine.temp)).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if is_dead_host(machine, &name.to_string_lossy()) && is_workplace(&entry.path()) {
-            found.push(machine.temp.join(name));
-        }
-    }
-    found.sort();
-    left.extend(found.into_iter().map(Leftover::Folder));
-    left
+    let inside = fs::read_dir(path).ok().filter(|_| data.is_dir() && depth > 0)?;
+    inside.flatten().find_map(|entry| somebody_elses(uid, &entry.path(), depth - 1))
 }
 
-/// Whether a mount is a bind mount of a folder on itself.
-fn repeats(mount: &Mount, before: &[Mount]) -> bool {
-    holding(before, &mount.point).is_some_and(|under| {
-        let way = mount.point.strip_prefix(&under.point).unwrap_or(Path::new(""));
-        mount.device == under.device && mount.top.components().eq(under.top.join(way).components())
-    })
-}
-
-/// Whether a step, or one of the tools here, makes cgroups of this name, and is not just at it.
-fn is_ours(machine: &Machine, name: &str) -> bool {
-    name.starts_with("step10-") || is_dead_host(machine, name)
-}
-
-/// Whether this is the name of what a classroom host needs (`classroom-PID-COUNT`, the process that has made it), and
-/// whoever has made it is not there any more.
-fn is_dead_host(machine: &Machine, name: &str) -> bool {
-    let numbers = name.strip_prefix("classroom-").and_then(|rest| rest.split_once('-'));
-    let is_number = |text: &str| text.parse::<u32>().is_ok();
-    numbers.is_some_and(|(pid, count)| {
-        let maker = Path::new("/proc").join(pid);
-        is_number(pid) && is_number(count) && !machine.file(&maker).exists()
-    })
-}
-
-/// Whether there is nothing in a folder but what a classroom host is put together from.
-fn is_workplace(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    let mut names = entries.flatten().map(|entry| entry.file_name());
-    let mut root = fs::read_dir(folder.join("root")).into_iter().flatten();
-    let parts = ["fifo", "fstab", "init", "root"];
-    let is_real = fs::symlink_metadata(folder).is_ok_and(|data| data.is_dir());
-    is_real && names.all(|name| parts.iter().any(|part| name == *part)) && root.next().is_none()
-}
-
-/// Whether a cgroup is empty, with all below it, and not only for this moment.
-fn is_settled(machine: &Machine, cgroup: &Path) -> bool {
-    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
-    let mut below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    if !below.all(|entry| is_settled(machine, &entry.path())) {
-        return false;
-    }
-    let procs = fs::read_to_string(cgroup.join("cgroup.procs"));
-    let old = fs::metadata(cgroup)
-        .and_then(|data| data.modified())
-        .map(|time| time.elapsed().unwrap_or_default());
-    procs.is_ok_and(|procs| procs.trim().is_empty()) && old.is_ok_and(|old| old >= machine.settled)
-}
-
-/// Whether a process has the root filesystem as its root: a container that is still running.
-fn in_use(machine: &Machine) -> bool {
-    let entries = fs::read_dir(machine.file("/proc")).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path().join("root"))
-        .any(|link| fs::read_link(link).is_ok_and(|root| root == machine.rootfs))
-}
-
-/// Removes what is left over, and nothing else.
-fn remove(machine: &Machine) -> ExitCode {
-    let left = leftovers(machine);
-    if left.is_empty() {
-        say::print("Nothing is left over from earlier runs.\n");
-        return ExitCode::SUCCESS;
-    }
-    let mut failed = false;
-    for leftover in &left {
-        let mut words = leftover.command();
-        if machine.uid != 0 {
-            words.insert(0, "sudo".into());
-        }
-        say::note(&format!("+ {}", words.join(" ")));
-        failed |= !Command::new(&words[0])
-            .args(&words[1..])
-            .status()
-            .is_ok_and(|status| status.success());
-    }
-    if failed {
-        say::error("not everything could be removed; the commands above say why");
-        return ExitCode::FAILURE;
-    }
-    say::print(&format!(
-        "Removed: {}.\n",
-        if left.len() == 1 { "one leftover".into() } else { format!("{} leftovers", left.len()) }
-    ));
-    ExitCode::SUCCESS
-}
-
+mod leftovers;
 #[cfg(test)]
 mod tests;
 mod trial;

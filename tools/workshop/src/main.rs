@@ -1,11 +1,14 @@
 //! `cargo workshop`: checks, diffs and everything else around the ten steps.
 
 mod catch_up;
+mod changes;
 mod check;
 mod diff;
 mod doctor;
+mod owner;
 mod package;
 mod repo;
+mod runner;
 mod say;
 mod status;
 
@@ -77,15 +80,34 @@ enum Task {
     },
 }
 
+/// Whether it is root's on purpose.
+fn is_for_root(task: &Option<Task>) -> bool {
+    match task {
+        Some(Task::Check(args)) => args.is_for_root(),
+        Some(Task::Doctor { fix }) => *fix,
+        _ => false,
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = Repo::find().and_then(|repo| match cli.command {
+    let mine =
+        |repo: &Repo| if is_for_root(&cli.command) { Ok(()) } else { owner::step_down(repo) };
+    let found = Repo::find().and_then(|repo| mine(&repo).map(|()| repo));
+    let done = found.and_then(|repo| match cli.command {
         None => status::show(&repo),
-        Some(Task::Check(args)) => check::check(&repo, &args),
+        Some(Task::Check(args)) => {
+            doctor::can_check(&repo).and_then(|()| check::check(&repo, &args))
+        }
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
-        Some(Task::Doctor { fix }) => doctor::doctor(&repo, fix),
+        Some(Task::Doctor { fix }) => {
+            if let Some(what) = runner::of_ones_own().filter(|_| !fix) {
+                say::note(&say::wrap(what).join("\n"));
+            }
+            doctor::doctor(&repo, fix)
+        }
         Some(Task::Guide { args }) => package::run(&repo, "guide", &args),
         Some(Task::Look { args }) => package::run(&repo, "look", &args),
     });

@@ -14,7 +14,8 @@ use crate::say;
 
 /// Builds and runs it, in place of this process, and where the caller stands.
 pub fn run(repo: &Repo, package: &str, args: &[OsString]) -> anyhow::Result<ExitCode> {
-    if !repo.root().join("target/debug").join(package).exists() {
+    // Beside this program: the target folder may be elsewhere.
+    if !env::current_exe().is_ok_and(|me| me.with_file_name(package).exists()) {
         say::note(&format!("building {package}, this once"));
     }
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

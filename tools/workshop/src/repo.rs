@@ -4,10 +4,12 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use anyhow::bail;
 
+use crate::owner;
 pub use steps::STEPS;
 pub use steps::Step;
 use steps::Steps;
@@ -40,6 +42,19 @@ impl Repo {
         self.root().join("my-container")
     }
 
+    /// cargo, in the repository. It builds where it has built this program: what it was told of that counts from where the
+    /// caller is.
+    pub fn cargo(&self) -> Command {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(self.root());
+        for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"] {
+            if let Some(target) = env::var_os(name) {
+                cargo.env(name, env::current_dir().unwrap_or_default().join(target));
+            }
+        }
+        cargo
+    }
+
     /// The root filesystem of the containers. (A relative ROOTFS counts from the working directory, as it does for the
     /// steps and in a shell.)
     pub fn rootfs(&self) -> PathBuf {
@@ -52,7 +67,9 @@ impl Repo {
     /// A folder for what is worth remembering until `cargo clean`: how far the learner is, which hints were shown.
     pub fn state(&self) -> anyhow::Result<PathBuf> {
         let state = self.root().join("target/workshop");
-        fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        if let Err(err) = fs::create_dir_all(&state) {
+            bail!("cannot create {}: {}", state.display(), owner::why(&state, &err));
+        }
         Ok(state)
     }
 
@@ -61,8 +78,8 @@ impl Repo {
         let main = self.mine().join("src/main.rs");
         if !main.is_file() {
             bail!(
-                "there is no my-container/src/main.rs (to get the empty one back: git checkout my-container; \
-                 to start from a step: cargo workshop catch-up 1)"
+                "there is no my-container/src/main.rs (to get the empty one back: git checkout \
+                 my-container/src/main.rs; to start from a step: cargo workshop catch-up 1)"
             );
         }
         Ok(main)

@@ -1,7 +1,12 @@
 //! Output for people: in colour on a terminal (and where NO_COLOR allows it), plain everywhere else.
 
+use std::env;
+use std::io::ErrorKind;
+use std::io::IsTerminal;
 use std::io::Write;
+use std::io::stderr;
 use std::io::stdout;
+use std::process::exit;
 
 use rustix::termios::tcgetwinsize;
 
@@ -12,10 +17,25 @@ pub const YELLOW: &str = "\x1b[33m";
 pub const DIM: &str = "\x1b[2m";
 pub const RESET: &str = "\x1b[0m";
 
-/// Prints text on stdout. A reader who has left (`| head`) is no reason to complain.
+/// Prints text on stdout. A reader who has left (`| head`) is no reason to complain; a disk that is full is, and ends
+/// the program.
 pub fn print(text: &str) {
     let mut out = anstream::stdout().lock();
-    _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(err) if err.kind() != ErrorKind::BrokenPipe => {
+            error(&format!("cannot write to stdout: {err}"));
+            exit(2);
+        }
+        _ => {}
+    }
+}
+
+/// Whether lines on stderr may be overwritten: on a terminal that can do it, for somebody who has asked for nothing
+/// plainer (NO_COLOR; an editor's shell has TERM=dumb).
+pub fn may_overwrite() -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    stderr().is_terminal() && !dumb && !set("NO_COLOR")
 }
 
 /// Prints one line about what went wrong on stderr.

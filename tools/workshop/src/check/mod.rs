@@ -4,7 +4,6 @@ mod report;
 mod standing;
 
 use std::env;
-use std::fs;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::io::stderr;
@@ -14,7 +13,6 @@ use std::process::Command;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
-use std::time::SystemTime;
 
 use anyhow::Context;
 use anyhow::bail;
@@ -28,6 +26,7 @@ use classroom::root::sudo;
 use classroom::root::typed;
 use classroom::root::variables;
 
+use crate::changes::Files;
 use crate::repo::Repo;
 use crate::repo::STEPS;
 use crate::repo::Step;
@@ -52,14 +51,21 @@ pub struct Args {
     built: bool,
 }
 
+impl Args {
+    /// Whether this is the part of a check for which it has become root.
+    pub fn is_for_root(&self) -> bool {
+        self.built
+    }
+}
+
 /// Checks once, or for ever.
 pub fn check(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
     if !args.watch {
         return once(repo, args);
     }
     loop {
-        let state = newest(&repo.mine());
-        if std::io::stdout().is_terminal() {
+        let files = Files::now(repo);
+        if std::io::stdout().is_terminal() && say::may_overwrite() {
             say::print("\x1b[2J\x1b[H");
         }
         if let Err(err) = once(repo, args) {
@@ -68,25 +74,10 @@ pub fn check(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
         say::note("Save a file to check again; Ctrl-C ends this.");
         // Looking at the files, a few times a second: in a VM no event tells of what was saved outside, on a shared
         // folder.
-        while newest(&repo.mine()) == state {
+        while Files::now(repo) == files {
             thread::sleep(Duration::from_millis(300));
         }
     }
-}
-
-/// When something in the learner's crate was last changed.
-fn newest(folder: &Path) -> Option<SystemTime> {
-    let mut newest = None;
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        let Ok(data) = entry.metadata() else { continue };
-        let time = if data.is_dir() && entry.file_name() != "saved" {
-            self::newest(&entry.path())
-        } else {
-            data.modified().ok()
-        };
-        newest = newest.max(time);
-    }
-    newest
 }
 
 fn once(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
@@ -128,16 +119,12 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
 
 /// Has cargo build my-container; its errors go to the screen as they are.
 fn build(repo: &Repo) -> anyhow::Result<bool> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(repo.root()).args([
-        "build",
-        "--package",
-        "my-container",
-        "--bin",
-        "my-container",
-    ]);
-    Ok(build.status().context("cannot run cargo (is it installed, and in PATH?)")?.success())
+    let no_cargo = "cannot run cargo (is it installed, and in PATH?)";
+    let program = beside("my-container")?;
+    Files::now(repo).forget_what_is_stale(&program, &mut repo.cargo()).context(no_cargo)?;
+    let mut build = repo.cargo();
+    build.args(["build", "--package", "my-container", "--bin", "my-container"]);
+    Ok(build.status().context(no_cargo)?.success())
 }
 
 /// Gets a root filesystem if there is none yet.
@@ -220,7 +207,7 @@ fn look(program: &Path, step: Option<Step>) -> Outcome {
 
 /// Shows what is being looked at, on a terminal, in a line that the next one overwrites.
 fn progress(what: &str) {
-    if stderr().is_terminal() {
+    if say::may_overwrite() {
         let what: String = what.chars().take(70).collect();
         let dots = if what.is_empty() { "" } else { " …" };
         _ = write!(stderr(), "\r\x1b[K{what}{dots}");

@@ -191,7 +191,8 @@ fn hints(repo: &Repo, args: &Args, check: &Check) -> anyhow::Result<String> {
     let count = shown.get(check.name).map_or(1, |count| (count + 1).min(total));
     shown.insert(check.name.to_string(), count);
     let lines: String = shown.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
-    write_state(&file, &lines);
+    // What cannot be counted would begin anew each time: then all of them.
+    let count = if write_state(&file, &lines) { count } else { total };
 
     let mut text = String::new();
     for (number, hint) in (1..=count).zip(check.hints) {

@@ -16,9 +16,11 @@ use classroom::root::is_root;
 
 use super::Args;
 use super::Outcome;
+use crate::owner;
 use crate::repo::Repo;
 use crate::repo::STEPS;
 use crate::repo::Step;
+use crate::say;
 
 /// Where the learner is.
 pub struct Standing {
@@ -150,9 +152,14 @@ pub fn start_from(repo: &Repo, step: Step) {
     write_state(&state.join("progress"), &format!("{before}\n"));
 }
 
-/// Writes a file that is only a convenience. Under sudo it is to stay the learner's own.
-pub fn write_state(file: &Path, text: &str) {
-    if fs::write(file, text).is_ok() && is_root() {
+/// Writes a file that is only a convenience, or says why not. Under sudo it is to stay the learner's own.
+pub fn write_state(file: &Path, text: &str) -> bool {
+    if let Err(err) = fs::write(file, text) {
+        say::error(&format!("cannot write {}: {}", file.display(), owner::why(file, &err)));
+        return false;
+    }
+    if is_root() {
         file.parent().into_iter().for_each(give_back);
     }
+    true
 }

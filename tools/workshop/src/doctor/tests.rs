@@ -1,7 +1,10 @@
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
+use super::leftovers::Leftover;
+use super::leftovers::Use;
 use super::*;
 
 /// A machine that is a folder: everything is as it should be, for root.
@@ -19,7 +22,8 @@ impl Fake {
             path: vec![PathBuf::from("/usr/bin")],
             rootfs: PathBuf::from("/repo/rootfs"),
             target: PathBuf::from("/repo/target"),
-            temp: PathBuf::from("/tmp"),
+            repository: PathBuf::from("/repo"),
+            temporary: PathBuf::from("/tmp"),
             arch: "x86_64",
             settled: Duration::ZERO,
         };
@@ -27,15 +31,18 @@ impl Fake {
         fake.write("/proc/sys/kernel/osrelease", "6.1.0-13-amd64\n");
         fake.write("/proc/self/status", "Name:\tworkshop\nCapEff:\t000001ffffffffff\n");
         fake.mounts(&["22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"]);
-        for name in ["uts", "pid", "mnt", "ipc", "net", "user", "cgroup"] {
+        for name in ["uts", "mnt", "ipc", "net", "user", "cgroup"] {
             fake.write(&format!("/proc/self/ns/{name}"), "");
         }
+        symlink("pid:[4026531836]", fake.path("/proc/self/ns/pid")).unwrap();
         for name in [
             "apt", "git", "unshare", "nsenter", "setpriv", "prlimit", "script", "ip", "ipcmk",
             "ps", "hostname", "strace", "man", "wget", "sudo",
         ] {
             fake.write(&format!("/usr/bin/{name}"), "");
         }
+        fake.mode("/usr/bin/sudo", 0o4755);
+        fs::create_dir(fake.path("/tmp")).unwrap();
         fake.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
         fake.write("/sys/fs/cgroup/cgroup.subtree_control", "cpu memory pids\n");
         for name in ["proc/empty", "dev/empty", "bin/busybox"] {
@@ -60,6 +67,10 @@ impl Fake {
         let file = self.path(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
+    }
+
+    fn mode(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     fn remove(&self, path: &str) {
@@ -96,6 +107,10 @@ impl Fake {
         assert_eq!(matching.len(), 1, "{what} in {problems:#?}");
         assert!(matching[0].cure.contains(cure), "{cure} in {problems:#?}");
         assert_eq!(self.verdicts(), steps, "{problems:#?}");
+    }
+
+    fn left(&self) -> Vec<Leftover> {
+        leftovers(&self.machine).found
     }
 
     fn verdicts(&self) -> String {
@@ -152,15 +167,69 @@ fn neither_root_nor_sudo() {
 #[test]
 fn root_of_a_container() {
     let fake = Fake::new();
-    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\n");
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t0\n");
+    fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxx..");
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t2\n");
     fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
 }
 
 #[test]
-fn user_namespaces_switched_off() {
+fn each_kind_of_namespace_has_a_limit() {
+    for (name, kind, verdicts) in [
+        ("uts", "UTS", ".xxxxxxxxx"),
+        ("pid", "PID", "...xxxxxxx"),
+        ("mnt", "mount", "......xxxx"),
+        ("ipc", "IPC", ".......xxx"),
+        ("net", "network", ".......xxx"),
+        ("user", "user", "........xx"),
+        ("cgroup", "cgroup", ".........x"),
+    ] {
+        let fake = Fake::new();
+        let key = format!("max_{name}_namespaces");
+        fake.write(&format!("/proc/sys/user/{key}"), "63000\n");
+        assert_eq!(fake.verdicts(), "..........");
+        fake.write(&format!("/proc/sys/user/{key}"), "0\n");
+        fake.only(&format!("No {kind} namespaces"), &format!("sudo sysctl user.{key}="), verdicts);
+    }
+}
+
+#[test]
+fn in_a_chroot_there_is_no_mount_to_pivot() {
     let fake = Fake::new();
-    fake.write("/proc/sys/user/max_user_namespaces", "0\n");
-    fake.only("max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=", "........xx");
+    fake.mounts(&["22 1 0:5 / /proc rw shared:1 - proc proc rw"]);
+    fake.only("You are in a chroot", "Leave it", "......xxxx");
+}
+
+/// That sudo is there is not that it works.
+#[test]
+fn a_sudo_that_cannot_make_anybody_root() {
+    let fake = Fake::user();
+    fake.mode("/usr/bin/sudo", 0o755);
+    fake.only("has lost its set-user-ID bit", "--reinstall", ".xxxxxxx.x");
+
+    let fake = Fake::user();
+    fake.write("/proc/self/status", "CapEff:\t0\nNoNewPrivs:\t1\n");
+    fake.only("no new privileges", "another one", ".xxxxxxx.x");
+
+    let fake = Fake::user();
+    let root = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw";
+    fake.mounts(&[root, "23 22 8:2 / /usr rw,nosuid - ext4 /dev/sda2 rw"]);
+    fake.only("nosuid", "remount,suid", ".xxxxxxx.x");
+}
+
+#[test]
+fn doas_is_as_good_as_sudo() {
+    let fake = Fake::user();
+    fake.remove("/usr/bin/sudo");
+    fake.write("/usr/bin/doas", "");
+    assert_eq!(fake.verdicts(), ".sssssss.s");
+}
+
+#[test]
+fn no_folder_for_temporary_files() {
+    let fake = Fake::new();
+    fake.remove("/tmp");
+    fake.only("Nothing can be written in /tmp", "TMPDIR", "..........");
 }
 
 #[test]
@@ -214,6 +283,9 @@ fn controllers_that_are_not_handed_on() {
         "echo '+pids +memory' | sudo tee",
         ".........x",
     );
+    // In a container, where that would be refused: its processes are in the way (EBUSY).
+    fake.write("/sys/fs/cgroup/cgroup.type", "domain\n");
+    fake.only("pids, memory", ">others/cgroup.procs; done; echo +pids +memory >", ".........x");
 }
 
 #[test]
@@ -294,13 +366,13 @@ fn a_root_filesystem_mounted_over_a_shared_folder() {
     ];
     fake.mounts(&mounts);
     assert_eq!(fake.verdicts(), "..........", "{:#?}", fake.problems());
-    assert_eq!(leftovers(&fake.machine), []);
+    assert_eq!(fake.left(), []);
     // Left by a step 07 that forgot to make its mounts private.
     fake.mounts(
         &[&mounts[..], &["52 51 8:1 /var/lib/workshop/rootfs /repo/rootfs rw - ext4 a rw"]]
             .concat(),
     );
-    assert_eq!(leftovers(&fake.machine), [Leftover::Mount(PathBuf::from("/repo/rootfs"))]);
+    assert_eq!(fake.left(), [Leftover::Mount(PathBuf::from("/repo/rootfs"))]);
 }
 
 #[test]
@@ -310,7 +382,7 @@ fn a_root_filesystem_mounted_on_itself_is_left_over() {
         "22 1 8:1 /volume / rw shared:1 - ext4 a rw",
         "50 22 8:1 /volume/repo/rootfs /repo/rootfs rw shared:1 - ext4 a rw",
     ]);
-    assert_eq!(leftovers(&fake.machine), [Leftover::Mount(PathBuf::from("/repo/rootfs"))]);
+    assert_eq!(fake.left(), [Leftover::Mount(PathBuf::from("/repo/rootfs"))]);
 }
 
 #[test]
@@ -326,13 +398,30 @@ fn missing_programs_are_worth_a_word() {
 }
 
 #[test]
-fn a_target_folder_of_root() {
-    let fake = Fake::new();
-    fs::create_dir(fake.path("/repo/target")).unwrap();
-    let owner = fs::metadata(fake.path("/repo/target")).unwrap().uid();
-    assert_eq!(fake.verdicts(), "..........");
-    let fake = Fake { machine: Machine { uid: owner + 1, ..fake.machine }, dir: fake.dir };
-    fake.only("target/ belongs to somebody else", "sudo chown -R", "xxxxxxxxxx");
+fn files_of_root_s_in_the_learner_s_tree() {
+    for (file, what, steps) in [
+        ("target/debug/build/x", "cargo cannot build", "xxxxxxxxxx"),
+        ("my-container/saved/1-before-step-05", "catch-up cannot write", ".........."),
+        (".git/index", "git cannot write", ".........."),
+    ] {
+        let fake = Fake::new();
+        fake.write(&format!("/repo/{file}"), "");
+        let mine = fs::metadata(fake.path("/repo")).unwrap().uid();
+        assert_eq!(fake.verdicts(), "..........");
+        let fake = Fake { machine: Machine { uid: mine + 1, ..fake.machine }, dir: fake.dir };
+        let folder = file.split('/').next().unwrap();
+        let cure = format!("\"$(id -u):$(id -g)\" /repo/{folder}");
+        let problems = of_root(&fake.machine);
+        assert!(
+            problems[0].what.contains(what) && problems[0].cure.contains(&cure),
+            "{problems:?}"
+        );
+        let verdicts = (1..=STEPS).map(|step| match verdict(&problems, step) {
+            Verdict::Ready => '.',
+            _ => 'x',
+        });
+        assert_eq!(verdicts.collect::<String>(), steps, "{file}");
+    }
 }
 
 #[test]
@@ -347,18 +436,51 @@ fn leftover_mounts_come_last_first_and_unescaped() {
     ]);
     let expected = ["/my repo/rootfs/dev", "/my repo/rootfs/proc"]
         .map(|path| Leftover::Mount(PathBuf::from(path)));
-    assert_eq!(leftovers(&fake.machine), expected);
-    assert_eq!(expected[0].command(), ["umount", "--lazy", "--", "/my repo/rootfs/dev"]);
+    assert_eq!(fake.left(), expected);
+    let lines = leftovers(&fake.machine).lines(&fake.machine);
+    assert_eq!(lines[0], "umount -- '/my repo/rootfs/dev'");
 }
 
 #[test]
 fn mounts_of_a_running_container_are_not_left_over() {
     let fake = Fake::new();
     fake.mounts(&["50 22 0:40 / /repo/rootfs/proc rw - proc proc rw"]);
-    assert_eq!(leftovers(&fake.machine).len(), 1);
+    assert_eq!(fake.left().len(), 1);
     fs::create_dir_all(fake.path("/proc/4711")).unwrap();
     symlink("/repo/rootfs", fake.path("/proc/4711/root")).unwrap();
-    assert_eq!(leftovers(&fake.machine), []);
+    assert_eq!(fake.left(), []);
+}
+
+/// What an ordinary user is not told is not "nobody".
+#[test]
+fn whether_mounts_are_in_use_only_root_knows() {
+    let mut fake = Fake::user();
+    fake.mounts(&["50 22 0:40 / /repo/rootfs/proc rw - proc proc rw"]);
+    fake.write("/proc/4711/cmdline", ""); // and no root that could be read
+    let left = leftovers(&fake.machine);
+    assert_eq!(left.used, Use::Unknown);
+    assert!(left.is_uncertain());
+    assert_eq!(
+        left.lines(&fake.machine),
+        Vec::<String>::new(),
+        "a line with umount would be typed"
+    );
+    fake.machine.uid = 0;
+    assert_eq!(leftovers(&fake.machine).used, Use::Free);
+    symlink("/repo/rootfs/home", fake.path("/proc/4711/root")).unwrap();
+    assert_eq!(leftovers(&fake.machine).used, Use::By("4711".into()));
+    assert_eq!(fake.left(), []);
+}
+
+/// It has pivoted: in its mount namespace the root filesystem is `/`, and its mounts may be shared with the machine's.
+#[test]
+fn a_container_with_mounts_of_its_own_uses_them_too() {
+    let fake = Fake::new();
+    fake.mounts(&["50 22 0:40 / /repo/rootfs/proc rw shared:7 - proc proc rw"]);
+    assert_eq!(fake.left().len(), 1);
+    fs::create_dir_all(fake.path("/proc/4711")).unwrap();
+    symlink(fake.path("/repo/rootfs"), fake.path("/proc/4711/root")).unwrap();
+    assert_eq!(fake.left(), []);
 }
 
 #[test]
@@ -367,40 +489,60 @@ fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
     fake.write("/sys/fs/cgroup/step10-7-1/cgroup.procs", "");
     fake.write("/sys/fs/cgroup/step10-8-1/cgroup.procs", "4711\n");
     fake.write("/sys/fs/cgroup/user.slice/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/step10-of-mine/cgroup.procs", "");
     fake.write("/sys/fs/cgroup/pids/step10-9-1/cgroup.procs", "");
     let found = ["/sys/fs/cgroup/step10-7-1", "/sys/fs/cgroup/pids/step10-9-1"];
-    assert_eq!(leftovers(&fake.machine), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
+    assert_eq!(fake.left(), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
     fake.machine.settled = Duration::from_secs(1000);
-    assert_eq!(leftovers(&fake.machine), []);
+    assert_eq!(fake.left(), []);
 }
 
 #[test]
-fn leftovers_of_a_classroom_host_whose_maker_is_dead() {
+fn cgroups_of_tests_are_left_over_when_the_test_is_gone() {
     let fake = Fake::new();
-    for place in ["/sys/fs/cgroup/classroom-7-0", "/sys/fs/cgroup/pids/classroom-8-12"] {
-        fake.write(&format!("{place}/cgroup.procs"), "");
-        fake.write(&format!("{place}/classroom-root/cgroup.procs"), "");
-    }
-    fake.write("/sys/fs/cgroup/classroom-8-1/cgroup.procs", "");
-    fake.write("/sys/fs/cgroup/classroom-8-1/classroom-root/host/cgroup.procs", "4711\n");
-    fake.write("/sys/fs/cgroup/classroom-8-of-mine/cgroup.procs", "");
-    for name in ["classroom-7-0", "classroom-7-1", "classroom-9-0"] {
+    fake.write("/sys/fs/cgroup/classroom-4711-0/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/classroom-4711-0/step10-8-1/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/hold-4712-0/cgroup.procs", "");
+    fake.write("/sys/fs/cgroup/classroom-of-mine/cgroup.procs", "");
+    fake.write("/proc/4712/cmdline", "");
+    let found = Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/classroom-4711-0"));
+    assert_eq!(fake.left(), [found]);
+    fake.write("/sys/fs/cgroup/classroom-4711-0/step10-8-1/cgroup.procs", "4713\n");
+    assert_eq!(fake.left(), []);
+}
+
+/// In a container the numbers of processes are others, and most cannot be seen.
+#[test]
+fn in_a_container_nobody_knows_whose_a_cgroup_of_a_test_is() {
+    let fake = Fake::new();
+    fake.write("/sys/fs/cgroup/classroom-4711-0/cgroup.procs", "");
+    assert_eq!(fake.left().len(), 1);
+    fake.remove("/proc/self/ns/pid");
+    symlink("pid:[4026532222]", fake.path("/proc/self/ns/pid")).unwrap();
+    assert_eq!(fake.left(), []);
+}
+
+/// Only with what a test has put there, and nothing of anybody's.
+#[test]
+fn folders_of_tests_are_left_over_when_the_test_is_gone() {
+    let fake = Fake::new();
+    for name in ["classroom-4711-0", "classroom-4712-0", "classroom-4713-0", "classroom-4714-0"] {
         fake.write(&format!("/tmp/{name}/fstab"), "");
-        fs::create_dir_all(fake.path(&format!("/tmp/{name}/root"))).unwrap();
+        fs::create_dir(fake.path(&format!("/tmp/{name}/root"))).unwrap();
     }
-    fake.write("/tmp/classroom-7-1/root/thesis.txt", "");
-    // Somebody is just making it.
-    fs::create_dir_all(fake.path("/proc/9")).unwrap();
-    let found = leftovers(&fake.machine);
-    assert_eq!(
-        found,
-        [
-            Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/classroom-7-0")),
-            Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/pids/classroom-8-12")),
-            Leftover::Folder(PathBuf::from("/tmp/classroom-7-0")),
-        ]
-    );
-    let words: Vec<String> = found.iter().map(|leftover| leftover.command().join(" ")).collect();
-    assert_eq!(words[0], "find /sys/fs/cgroup/classroom-7-0 -depth -type d -delete");
-    assert_eq!(words[2], "rm -r --one-file-system -- /tmp/classroom-7-0");
+    fake.write("/proc/4712/cmdline", "");
+    fake.write("/tmp/classroom-4713-0/thesis", "");
+    fake.write("/tmp/classroom-4714-0/root/thesis", "");
+    assert_eq!(fake.left(), [Leftover::Place(PathBuf::from("/tmp/classroom-4711-0"))]);
+}
+
+#[test]
+fn half_a_root_filesystem_is_left_over() {
+    let fake = Fake::new();
+    fake.write("/repo/.rootfs.tmp.xYz123/.rootfs-fetch", "");
+    fake.write("/repo/.rootfs.tmp.of-mine/.rootfs-fetch", "");
+    fake.write("/repo/.rootfs.tmp.backup/thesis", "");
+    let left = leftovers(&fake.machine);
+    assert_eq!(left.found, [Leftover::Half(PathBuf::from("/repo/.rootfs.tmp.xYz123"))]);
+    assert_eq!(left.lines(&fake.machine), ["/repo/rootfs-fetch.sh --clean"]);
 }

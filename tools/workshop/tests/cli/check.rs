@@ -2,9 +2,15 @@
 //! always ends, and says what was wrong.
 
 use std::fs;
+use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::process::Stdio;
+use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use classroom::Result;
 use classroom::Setup;
@@ -25,8 +31,11 @@ pub fn trials() -> Vec<Trial> {
         a_program_that_prints_for_ever_is_stopped,
         hints_come_one_by_one_and_the_last_shows_the_step,
         watching_checks_again_when_a_file_is_saved,
+        watching_sees_every_change_whatever_its_time,
+        what_was_put_back_from_a_copy_is_built_again,
         what_does_not_compile_is_not_checked,
         without_cargo_or_a_root_filesystem_the_message_says_so,
+        what_the_machine_lacks_is_not_the_learner_s_mistake,
         without_a_program_to_build_the_message_names_the_cure,
     ]
 }
@@ -177,6 +186,55 @@ fn watching_checks_again_when_a_file_is_saved() -> Result<()> {
     Ok(())
 }
 
+/// A clock that is ahead, and a copy that kept its time.
+fn watching_sees_every_change_whatever_its_time() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "exit 101");
+    let file = repo.path("my-container/src/main.rs");
+    let save = |text: &str, time: SystemTime| {
+        // As editors and cp -p do it: beside it, and then in its place.
+        repo.write("new", text);
+        File::options().write(true).open(repo.path("new")).unwrap().set_modified(time).unwrap();
+        fs::rename(repo.path("new"), &file).unwrap();
+    };
+    let future = SystemTime::now() + Duration::from_secs(86_400);
+    save("// 0", future);
+    let check = repo.command(&["check", "--watch"]);
+    let mut watch = Command::new("timeout"); // what it does not see, nobody is to wait for
+    watch.arg("60").arg(check.get_program()).args(check.get_args());
+    watch.current_dir(repo.dir.path()).env("CARGO", repo.path("cargo"));
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stderr.take().unwrap()).lines();
+    for (text, time) in [("// 1", future), ("// 2", SystemTime::now()), ("// 3", UNIX_EPOCH)] {
+        assert!(lines.any(|line| line.unwrap().starts_with("Save a file")), "before {text}");
+        save(text, time);
+    }
+    assert!(lines.any(|line| line.unwrap().starts_with("Save a file")));
+    // Not killed: it has to pass that on.
+    assert!(Command::new("kill").arg(watch.id().to_string()).status().unwrap().success());
+    watch.wait().unwrap();
+    Ok(())
+}
+
+/// cargo takes a file for unchanged that was modified before it has built; `cp -p`, `mv` and tar keep that time.
+fn what_was_put_back_from_a_copy_is_built_again() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "echo \"cargo $*\" >&2; exit 101");
+    let built = || repo.run(&["check", "1"]).stderr;
+    let program = File::options().write(true).open(repo.path("target/debug/my-container")).unwrap();
+    program.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+    assert!(!built().contains("clean"), "nothing has changed");
+
+    program.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    repo.write("copy", "// yesterday's\n");
+    let copy = File::options().write(true).open(repo.path("copy")).unwrap();
+    copy.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+    fs::rename(repo.path("copy"), repo.path("my-container/src/main.rs")).unwrap();
+    let said = built();
+    assert!(said.contains("cargo clean --quiet --package my-container\ncargo build"), "{said}");
+    Ok(())
+}
+
 fn what_does_not_compile_is_not_checked() -> Result<()> {
     let repo = Repo::with_program("");
     repo.script("cargo", "echo 'error: expected `;`' >&2; exit 101");
@@ -198,6 +256,29 @@ fn without_cargo_or_a_root_filesystem_the_message_says_so() -> Result<()> {
     let said = Said::by(repo.command(&["check"]).env_remove("ROOTFS"));
     said.fails_with("no mirror");
     said.fails_with("there is no root filesystem");
+    Ok(())
+}
+
+/// Nothing is built or run: whatever it would say, it would be about the program.
+fn what_the_machine_lacks_is_not_the_learner_s_mistake() -> Result<()> {
+    let repo = Repo::with_program("");
+    let path = repo.path("path");
+    fs::create_dir(&path).unwrap();
+    for folder in ["/usr/sbin", "/usr/bin"] {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            _ = symlink(entry.path(), path.join(entry.file_name()));
+        }
+    }
+    fs::remove_file(path.join("hostname")).unwrap();
+    // Also /usr/sbin is looked into: not where hostname is.
+    let said = Said::by(repo.command(&["check", "2"]).env("PATH", &path));
+    said.fails_with("There is no hostname on this machine");
+    said.fails_with("sudo apt install hostname");
+    assert!(!said.stderr.contains("cargo build"), "{said:?}");
+
+    let said = Said::by(repo.command(&["check", "2"]).env("TMPDIR", "/nowhere"));
+    said.fails_with("Nothing can be written in /nowhere");
+    assert!(!said.stderr.contains("needs root"), "{said:?}");
     Ok(())
 }
 

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 
 use classroom::Result;
+use classroom::Session;
 use classroom::trial::Trial;
 use classroom::trials;
 use tempfile::TempDir;
@@ -21,6 +24,8 @@ pub fn trials() -> Vec<Trial> {
         diff_goes_from_the_earlier_step_to_the_later_one,
         a_step_against_itself_is_wrong_usage,
         without_git_the_message_names_it,
+        diff_is_the_same_whatever_one_s_git_settings,
+        on_a_terminal_diff_is_the_same_whatever_one_s_pager,
         compare_shows_both_sides_or_says_that_there_is_no_difference,
         compare_without_a_step_takes_the_closest,
         a_missing_program_of_the_learner_is_named_with_the_cure,
@@ -30,6 +35,8 @@ pub fn trials() -> Vec<Trial> {
         catch_up_does_not_write_through_a_link,
         the_list_of_commands_is_plain_in_a_pipe,
         a_closed_pipe_is_no_panic,
+        a_full_disk_is_an_error,
+        cargo_builds_where_the_caller_has_said,
         an_unknown_subcommand_is_wrong_usage,
     ]
 }
@@ -116,6 +123,77 @@ fn without_git_the_message_names_it() -> Result<()> {
     for args in [&["diff", "2"][..], &["compare", "2"]] {
         Said::by(repo.command(args).env("PATH", "/nonexistent"))
             .fails_with("cannot run git (install it");
+    }
+    Ok(())
+}
+
+/// Settings that turn git's output into something else, or stop it: a file with them, or a variable.
+fn diff_is_the_same_whatever_one_s_git_settings() -> Result<()> {
+    let repo = Repo::new();
+    let plain = repo.run(&["diff", "2"]);
+    assert!(plain.stdout.contains("+/// step02_uts\n"), "{plain:?}");
+    let [home, attributes] = ["home/.gitconfig", "home/.config/git/attributes"];
+    for (file, text) in [
+        (home, "[diff]\nexternal = echo EXTERNAL\n"),
+        (home, "[diff]\nnoprefix = true\ncontext = 0\nsrcPrefix = x/\n"),
+        (home, "[color]\nui = always\n"),
+        (home, "[diff] no such setting ["),
+        (attributes, "*.rs -diff\n"),
+        (".gitattributes", "*.rs binary\n"),
+        (".git", "gitdir: /gone\n"),
+        (".git/config", "[diff]\nexternal = echo EXTERNAL\n"),
+    ] {
+        _ = fs::remove_file(repo.path(".git"));
+        if file == ".git/config" {
+            let init = Command::new("git").args(["init", "-q"]).arg(repo.dir.path()).status();
+            assert!(init.unwrap().success());
+        }
+        repo.write(file, text);
+        let mut diff = repo.command(&["diff", "2"]);
+        diff.env("HOME", repo.path("home")).env_remove("GIT_CONFIG_GLOBAL");
+        let said = Said::by(diff.env_remove("XDG_CONFIG_HOME"));
+        assert_eq!((said.status, &said.stdout), (plain.status, &plain.stdout), "{file}: {text}");
+        assert_eq!(said.stderr, "", "{file}: {text}");
+        fs::remove_file(repo.path(file)).unwrap();
+    }
+    for (name, value) in [
+        ("GIT_EXTERNAL_DIFF", "echo EXTERNAL"),
+        ("GIT_DIFF_OPTS", "-u0"),
+        ("GIT_TRACE", "1"),
+        ("GIT_CONFIG_PARAMETERS", "'diff.noprefix=true'"),
+        ("GIT_DIR", "/gone"),
+    ] {
+        let said = Said::by(repo.command(&["diff", "2"]).env(name, value));
+        assert_eq!((said.stdout, said.stderr.as_str()), (plain.stdout.clone(), ""), "{name}");
+    }
+    Ok(())
+}
+
+/// What a person sees of it, without the colours. (`less` ends each line with a code of its own.)
+fn on_a_terminal_diff_is_the_same_whatever_one_s_pager() -> Result<()> {
+    let repo = Repo::new();
+    let shown = |variables: &[(&str, &str)]| {
+        let mut diff = repo.command(&["diff", "2"]);
+        diff.env("TERM", "linux").env("NO_COLOR", "1").envs(variables.iter().copied());
+        let said = Session::on_terminal(&mut diff)?.finish()?;
+        Ok((said.status, said.stdout.replace("\x1b[m", "").replace("\x1b[K", "").replace('\r', "")))
+    };
+    let plain: Result<_> = shown(&[("PAGER", "cat")]);
+    let plain = plain?;
+    assert!(plain.1.contains("+/// step02_uts\n"), "{plain:?}");
+    let only_git = repo.path("bin");
+    fs::create_dir(&only_git).unwrap();
+    symlink(Path::new("/usr/bin/git"), only_git.join("git")).unwrap();
+    for variables in [
+        &[][..],
+        &[("GIT_PAGER", "sort -r")],
+        &[("PAGER", "/nonexistent/pager")],
+        &[("LESS", "-N"), ("PAGER", "less -S")],
+        &[("LESSOPEN", "|-echo OPENED")],
+        &[("TERM", "dumb")],
+        &[("PATH", only_git.to_str().unwrap())],
+    ] {
+        assert_eq!(shown(variables)?, plain, "{variables:?}");
     }
     Ok(())
 }
@@ -240,6 +318,25 @@ fn a_closed_pipe_is_no_panic() -> Result<()> {
     drop(reader);
     let said = Said::by(Repo::new().command(&[]).stdout(writer));
     assert_eq!((said.status, said.stderr.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+fn a_full_disk_is_an_error() -> Result<()> {
+    let repo = Repo::new();
+    for args in [&[][..], &["diff", "2"], &["catch-up", "2"]] {
+        let full = fs::File::create("/dev/full").unwrap();
+        Said::by(repo.command(args).stdout(full)).fails_with("cannot write to stdout: No space");
+    }
+    Ok(())
+}
+
+fn cargo_builds_where_the_caller_has_said() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "echo \"$CARGO_TARGET_DIR\" >&2; exit 101");
+    let mut check = repo.command(&["check", "1"]);
+    check.env("CARGO_TARGET_DIR", "elsewhere").current_dir(repo.path("my-container"));
+    let (said, there) = (Said::by(&mut check), repo.path("my-container/elsewhere"));
+    assert!(said.stderr.contains(&there.display().to_string()), "{said:?}");
     Ok(())
 }
 
