@@ -8,8 +8,8 @@
 # Everything else, tests and `--help` included, is started as it is.
 #
 # my-container may be at any step. Whether it needs root shows when it is tried without: `run true`, unseen, as the
-# ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules. And as it may be half-finished, and start itself for ever,
-# an ordinary user's has a limit on processes. The kernel does not apply it to root: what sudo starts has none.
+# ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules. And as it may be half-finished, and start itself for
+# ever, an ordinary user's has a limit on processes. The kernel does not apply it to root: what sudo starts has none.
 #
 # Prints nothing else on stderr, and nothing on stdout. Exit status: that of the program; 125 if it was not started.
 set -eu
@@ -100,8 +100,8 @@ as_root() {
     case $(stat -f -c %T "$program" 2>/dev/null) in
     fuse* | nfs* | smb* | cifs | afs | gpfs | lustre | UNKNOWN*)
         "$by" test -r "$program" ||
-            die "root may not read $program (a home on FUSE, or on NFS with root squash). Build and unpack on a disk of" \
-                "this machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs"
+            die "root may not read $program (a home on FUSE, or on NFS with root squash). Build and unpack on a disk" \
+                "of this machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs"
         ;;
     esac
     # Both drop the environment but for TERM, and may not be allowed to keep more of it: env sets it again.

@@ -106,7 +106,8 @@ fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
     if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         git.arg("--no-color");
     }
-    // A pager of one's own may sort, number or hide lines, and `less` with options of one's own show colours as ESC[32m.
+    // A pager of one's own may sort, number or hide lines, and `less` with options of one's own show colours as
+    // ESC[32m.
     for name in ["LESSOPEN", "LESSKEY", "LESSKEYIN", "LESSKEY_CONTENT"] {
         git.env_remove(name);
     }
