@@ -88,6 +88,14 @@ as_root() {
     fi
     # Built with a umask such as 027: root in a user namespace is nobody special to the file, and starts it once more.
     case $(stat -c %A "$program") in *r-x | *r-t) ;; *) chmod a+rx "$program" ;; esac
+    # Where root may be nobody, sudo would only say that there is no such command.
+    case $(stat -f -c %T "$program" 2>/dev/null) in
+    fuse* | nfs* | smb* | cifs | afs | gpfs | lustre | UNKNOWN*)
+        "$by" test -r "$program" ||
+            die "root may not read $program (a home on FUSE, or on NFS with root squash). Build and unpack on a disk of" \
+                "this machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs"
+        ;;
+    esac
     # Both drop the environment but for TERM, and may not be allowed to keep more of it: env sets it again.
     if [ -z "$own_rootfs" ] && takes_a_value --rootfs; then set -- env "ROOTFS=$ROOTFS" "$@"; fi
     set -- "$by" "$@"

@@ -101,6 +101,22 @@ const STEPS: [&str; 10] = [
     "step10_cgroups",
 ];
 
+/// A home on FUSE, or on NFS with root squash.
+#[test]
+fn where_root_may_not_read_the_program_it_says_so() {
+    let fake = Fake::new(1000);
+    script(&fake.path("bin/stat"), "case $1 in -f) echo fuseblk ;; *) echo -rwxr-xr-x ;; esac");
+    script(&fake.path("bin/sudo"), "[ \"$1\" != test ]");
+    let output = fake.command("debug/step02_uts", &["run", "true"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("root may not read") && said.contains("CARGO_TARGET_DIR="), "{said}");
+    assert!(!said.contains("+ sudo"), "{said}");
+
+    script(&fake.path("bin/sudo"), "[ \"$1\" = test ] || exec \"$@\"");
+    assert_eq!(fake.run("debug/step02_uts", &["run", "true"]), ["step02_uts run true"]);
+}
+
 #[test]
 fn the_steps_are_all_here() {
     let steps = fs::read_dir(repository().join("steps")).unwrap();

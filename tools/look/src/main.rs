@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::Parser;
 use clap::Subcommand;
 use look::changes::Changes;
@@ -145,11 +144,9 @@ fn once(all: bool) -> anyhow::Result<()> {
     let (containers, lines) = if all { (usize::MAX, usize::MAX) } else { (CONTAINERS, 100) };
     let lines = Look::new(all)?.look(containers, lines, paper)?;
     let text: String = lines.iter().map(|line| line.paint(paper) + "\n").collect();
-    // A reader who has left (`| head`) is no reason to complain.
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
-            Err(err).context("cannot write to stdout")
-        }
+        // A reader who has left (`| head`) is no reason to complain.
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
         _ => Ok(()),
     }
 }

@@ -71,7 +71,7 @@ pub fn check(repo: &Repo, args: &Args) -> anyhow::Result<ExitCode> {
     }
     loop {
         let files = Files::now(repo);
-        if std::io::stdout().is_terminal() && say::may_overwrite() {
+        if std::io::stdout().is_terminal() && say::can_overwrite() {
             say::print("\x1b[2J\x1b[H");
         }
         if let Err(err) = once(repo, args) {
@@ -125,15 +125,10 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
 
 /// Has cargo build my-container; its errors go to the screen as they are.
 fn build(repo: &Repo) -> anyhow::Result<bool> {
-    let cargo = || {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(repo.root());
-        cargo
-    };
     let no_cargo = "cannot run cargo (is it installed, and in PATH?)";
     let program = beside("my-container")?;
-    Files::now(repo).forget_what_is_stale(&program, &mut cargo()).context(no_cargo)?;
-    let mut build = cargo();
+    Files::now(repo).forget_what_is_stale(&program, &mut repo.cargo()).context(no_cargo)?;
+    let mut build = repo.cargo();
     build.args(["build", "--package", "my-container", "--bin", "my-container"]);
     Ok(build.status().context(no_cargo)?.success())
 }
@@ -221,7 +216,7 @@ fn look(program: &Path, step: Option<Step>) -> Outcome {
 
 /// Shows what is being looked at, on a terminal, in a line that the next one overwrites.
 fn progress(what: &str) {
-    if say::may_overwrite() {
+    if say::can_overwrite() {
         let what: String = what.chars().take(70).collect();
         let dots = if what.is_empty() { "" } else { " …" };
         _ = write!(stderr(), "\r\x1b[K{what}{dots}");

@@ -72,30 +72,22 @@ struct Problem {
 const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     kernel,
     namespaces,
+    namespace_limits,
+    in_a_chroot,
     root,
     user_namespaces,
     cgroups,
     propagation,
     masked_proc,
     of_root,
+    temporary,
     programs,
     root_filesystem,
 ];
 
 /// Looks at this machine, and says what it is good for.
 pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
-    let machine = Machine {
-        root: PathBuf::from("/"),
-        uid: geteuid().as_raw(),
-        path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
-        // As the kernel names it.
-        rootfs: repo.rootfs().canonicalize().unwrap_or(repo.rootfs()),
-        target: repo.root().join("target"),
-        repository: repo.root().to_path_buf(),
-        temporary: env::temp_dir(),
-        arch: env::consts::ARCH,
-        settled: Duration::from_secs(2),
-    };
+    let machine = this_machine(repo);
     if fix {
         return Ok(remove(&machine));
     }
@@ -106,6 +98,22 @@ pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
     text += &report_left(&machine, &left);
     say::print(&text);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn this_machine(repo: &Repo) -> Machine {
+    Machine {
+        root: PathBuf::from("/"),
+        uid: geteuid().as_raw(),
+        path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
+        // As the kernel names it.
+        rootfs: repo.rootfs().canonicalize().unwrap_or(repo.rootfs()),
+        // Where this was built: it need not be in the repository (CARGO_TARGET_DIR).
+        target: built_in().unwrap_or_else(|| repo.root().join("target")),
+        repository: repo.root().to_path_buf(),
+        temporary: env::temp_dir(),
+        arch: env::consts::ARCH,
+        settled: Duration::from_secs(2),
+    }
 }
 
 /// What to print, and whether all ten steps can be done.
@@ -228,9 +236,15 @@ impl Machine {
         fs::read_to_string(self.file(path)).ok().map(|text| text.trim_end().to_string())
     }
 
-    fn has_program(&self, name: &str) -> bool {
+    /// Where a program lies.
+    fn program(&self, name: &str) -> Option<PathBuf> {
         let common = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-        self.path.iter().chain(&common).any(|dir| self.file(dir.join(name)).is_file())
+        let mut found = self.path.iter().chain(&common).map(|dir| dir.join(name));
+        found.find(|path| self.file(path).is_file())
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        self.program(name).is_some()
     }
 
     fn can_sudo(&self) -> bool {
@@ -317,11 +331,20 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
     )]
 }
 
+/// The kinds of namespaces: as files are called, as people say, and the step from which on there are any.
+const KINDS: [(&str, &str, u8); 7] = [
+    ("uts", "UTS", 2),
+    ("pid", "PID", 4),
+    ("mnt", "mount", 7),
+    ("ipc", "IPC", 8),
+    ("net", "network", 8),
+    ("user", "user", 9),
+    ("cgroup", "cgroup", 10),
+];
+
 fn namespaces(machine: &Machine) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (name, step) in
-        [("uts", 2), ("pid", 4), ("mnt", 7), ("ipc", 8), ("net", 8), ("user", 9), ("cgroup", 10)]
-    {
+    for (name, _, step) in KINDS {
         if machine.file(format!("/proc/self/ns/{name}")).symlink_metadata().is_err() {
             problems.push(problem(
                 step..=STEPS,
@@ -333,10 +356,71 @@ fn namespaces(machine: &Machine) -> Vec<Problem> {
     problems
 }
 
+/// Each kind of namespace has a limit of its own (namespaces(7)).
+fn namespace_limits(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, kind, step) in KINDS {
+        let key = format!("max_{name}_namespaces");
+        let limit = machine.read(&format!("/proc/sys/user/{key}"));
+        // Some are in use already.
+        if limit.and_then(|limit| limit.parse::<u64>().ok()).is_some_and(|limit| limit < 3) {
+            problems.push(problem(
+                step..=STEPS,
+                format!("No {kind} namespaces may be made here (user.{key}): ENOSPC, \"No space left on device\"."),
+                format!("sudo sysctl user.{key}=15000"),
+            ));
+        }
+    }
+    problems
+}
+
+/// pivot_root(2) wants a mount point as root, and user namespaces are not for who is in a chroot (unshare(2), EPERM).
+fn in_a_chroot(machine: &Machine) -> Vec<Problem> {
+    let mounts = machine.mounts();
+    if mounts.is_empty() || mounts.iter().any(|mount| mount.point == Path::new("/")) {
+        return Vec::new();
+    }
+    vec![problem(
+        7..=STEPS,
+        "You are in a chroot: what is the root directory here is no mount.",
+        "Leave it, or use the VM (vagrant up). Where it is meant to stay: systemd-nspawn -D FOLDER, for example.",
+    )]
+}
+
+/// Why the sudo that is there does not work, if a file tells.
+fn broken_sudo(machine: &Machine) -> Option<(String, &'static str)> {
+    let status = machine.read("/proc/self/status").unwrap_or_default();
+    if status.lines().any(|line| line == "NoNewPrivs:\t1") {
+        let cure = "In a container: start it without no-new-privileges. In an editor's terminal: use another one.";
+        return Some(("\"no new privileges\" is set, so sudo cannot make you root.".into(), cure));
+    }
+    let sudo = machine.program("sudo")?;
+    let data = fs::metadata(machine.file(&sudo)).ok()?;
+    if data.mode() & 0o4000 == 0 {
+        let what =
+            format!("{} has lost its set-user-ID bit: it cannot make you root.", sudo.display());
+        return Some((
+            what,
+            "Become root (su -), and install it again: apt install --reinstall sudo",
+        ));
+    }
+    let mounts = machine.mounts();
+    let mount = holding(&mounts, &sudo).filter(|mount| mount.has("nosuid"))?;
+    let what = format!(
+        "{} lies on {}, which is mounted with nosuid: it cannot make you root.",
+        sudo.display(),
+        mount.point.display()
+    );
+    Some((what, "Become root (su -), and: mount -o remount,suid THERE"))
+}
+
 fn root(machine: &Machine) -> Vec<Problem> {
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     let takes_root = (2..=8).chain([10]);
-    if machine.uid != 0 && machine.has_program("sudo") {
+    if let Some((what, cure)) = broken_sudo(machine).filter(|_| machine.uid != 0) {
+        return vec![problem(takes_root, what, cure)];
+    }
+    if machine.uid != 0 && machine.program("sudo").or(machine.program("doas")).is_some() {
         let what = "You are not root. Steps 02 to 08 and 10 take root, step 09 does not.";
         return vec![with_sudo(
             takes_root,
@@ -354,8 +438,9 @@ fn root(machine: &Machine) -> Vec<Problem> {
     let status = machine.read("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     match line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) {
+        // In a user namespace there is all of it again; unless a filter (seccomp(2), as Docker has one) forbids to make one.
         Some(capabilities) if capabilities & CAP_SYS_ADMIN == 0 => vec![problem(
-            2..=STEPS,
+            2..=if status.contains("\nSeccomp:\t2") { STEPS } else { 8 },
             "You are root, but without CAP_SYS_ADMIN: probably in a container yourself.",
             "Use the VM (vagrant up), or start that container with --privileged.",
         )],
@@ -365,13 +450,6 @@ fn root(machine: &Machine) -> Vec<Problem> {
 
 fn user_namespaces(machine: &Machine) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if machine.read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-        problems.push(problem(
-            9..=STEPS,
-            "User namespaces are switched off (user.max_user_namespaces is 0).",
-            "sudo sysctl user.max_user_namespaces=15000",
-        ));
-    }
     for (key, off, why) in [
         ("kernel/unprivileged_userns_clone", "0", "User namespaces are only for root here"),
         (
@@ -437,8 +515,16 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
         let what =
             format!("The root cgroup does not hand on its controllers: {}.", enable.join(", "));
         let plus: Vec<String> = enable.iter().map(|name| format!("+{name}")).collect();
-        let cure =
-            format!("echo '{}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control", plus.join(" "));
+        let plus = plus.join(" ");
+        // No root, but a container's: there it takes a cgroup without processes of its own (cgroups(7), EBUSY).
+        let cure = if top.join("cgroup.type").exists() {
+            format!(
+                "sudo sh -c 'cd /sys/fs/cgroup; mkdir -p others; for p in $(cat cgroup.procs); do \
+                 echo $p >others/cgroup.procs; done; echo {plus} >cgroup.subtree_control'"
+            )
+        } else {
+            format!("echo '{plus}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control")
+        };
         return vec![problem([10], what, cure)];
     }
     if machine.uid != 0
@@ -575,6 +661,63 @@ fn machine_of(rootfs: &Path) -> Option<&'static str> {
     }
 }
 
+/// The checks, and cargo, work in a folder for temporary files.
+fn temporary(machine: &Machine) -> Vec<Problem> {
+    let folder = machine.file(&machine.temporary);
+    if access(&folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok() && folder.is_dir() {
+        return Vec::new();
+    }
+    vec![problem(
+        [],
+        format!(
+            "Nothing can be written in {}, the folder for temporary files.",
+            machine.temporary.display()
+        ),
+        "unset TMPDIR, or: export TMPDIR=/var/tmp",
+    )]
+}
+
+/// Where cargo has put this program.
+fn built_in() -> Option<PathBuf> {
+    Some(env::current_exe().ok()?.ancestors().nth(2)?.to_path_buf())
+}
+
+/// What this machine lacks for checks, and the cure: nobody's program is to be blamed for that.
+///
+/// # Errors
+/// If it lacks something.
+pub fn can_check(repo: &Repo) -> anyhow::Result<()> {
+    let machine = this_machine(repo);
+    let mut problems = temporary(&machine);
+    let missing = NEEDED.iter().filter(|(name, _)| !machine.has_program(name));
+    problems.extend(missing.map(|(name, package)| {
+        problem([], format!("There is no {name} on this machine, which the checks need."), {
+            format!("sudo apt install {package}   (elsewhere: what has the program {name})")
+        })
+    }));
+    match problems.first() {
+        None => Ok(()),
+        Some(Problem { what, cure, .. }) => {
+            anyhow::bail!("{what} Your program was not looked at. {cure}")
+        }
+    }
+}
+
+/// What checks start, also inside of the learner's container, and Debian's package.
+const NEEDED: &[(&str, &str)] = &[
+    ("find", "findutils"),
+    ("hostname", "hostname"),
+    ("ip", "iproute2"),
+    ("ipcmk", "util-linux"),
+    ("mount", "mount"),
+    ("nsenter", "util-linux"),
+    ("prlimit", "util-linux"),
+    ("ps", "procps"),
+    ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
+    ("unshare", "util-linux"),
+];
+
 /// What is typed in the guide, or needed by the tools: alternatives, Debian's package, what for.
 const PROGRAMS: &[(&[&str], &str, &str)] = &[
     (&["git"], "git", "cargo workshop diff and compare"),
@@ -617,9 +760,13 @@ fn programs(machine: &Machine) -> Vec<Problem> {
 fn of_root(machine: &Machine) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (folder, steps, what) in [
-        (machine.target.clone(), 1..=STEPS, "cargo cannot build"),
-        (machine.repository.join("my-container"), 1..=0, "cargo workshop catch-up cannot write"),
-        (machine.repository.join(".git"), 1..=0, "git cannot write"),
+        (machine.target.clone(), Step::all().map(Step::number).collect(), "cargo cannot build"),
+        (
+            machine.repository.join("my-container"),
+            Vec::new(),
+            "cargo workshop catch-up cannot write",
+        ),
+        (machine.repository.join(".git"), Vec::new(), "git cannot write"),
     ] {
         let theirs = somebody_elses(machine.uid, &machine.file(&folder), 3);
         if let Some(theirs) = theirs.filter(|_| machine.uid != 0) {

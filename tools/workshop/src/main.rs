@@ -96,7 +96,9 @@ fn main() -> ExitCode {
     let found = Repo::find().and_then(|repo| mine(&repo).map(|()| repo));
     let done = found.and_then(|repo| match cli.command {
         None => status::show(&repo),
-        Some(Task::Check(args)) => check::check(&repo, &args),
+        Some(Task::Check(args)) => {
+            doctor::can_check(&repo).and_then(|()| check::check(&repo, &args))
+        }
         Some(Task::Diff { step, other, all }) => diff::steps(&repo, step, other, all),
         Some(Task::Compare { step }) => diff::compare(&repo, step),
         Some(Task::CatchUp { step }) => catch_up::catch_up(&repo, step),
@@ -109,8 +111,8 @@ fn main() -> ExitCode {
         Some(Task::Guide { args }) => package::run(&repo, "guide", &args),
         Some(Task::Look { args }) => package::run(&repo, "look", &args),
     });
-    done.unwrap_or_else(|err| {
+    say::status(done.unwrap_or_else(|err| {
         say::error(&format!("{err:#}"));
         ExitCode::from(2)
-    })
+    }))
 }

@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::io::stderr;
-use std::process::exit;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 pub const BOLD: &str = "\x1b[1m";
 pub const RED: &str = "\x1b[1;31m";
@@ -14,25 +16,32 @@ pub const YELLOW: &str = "\x1b[33m";
 pub const DIM: &str = "\x1b[2m";
 pub const RESET: &str = "\x1b[0m";
 
-/// Prints text on stdout. A reader who has left (`| head`) is no reason to complain; a disk that is full is, and ends
-/// the program.
+/// Whether something that was to be printed could not be.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Prints text on stdout. A reader who has left (`| head`) is no reason to complain; a full disk is.
 pub fn print(text: &str) {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(err) if err.kind() != ErrorKind::BrokenPipe => {
-            error(&format!("cannot write to stdout: {err}"));
-            exit(2);
+            LOST.store(true, Ordering::Relaxed);
+            error(&format!("cannot write what there is to say: {err}"));
         }
         _ => {}
     }
 }
 
-/// Whether lines on stderr may be overwritten: on a terminal that can do it, for somebody who has asked for nothing
-/// plainer (NO_COLOR; an editor's shell has TERM=dumb).
-pub fn may_overwrite() -> bool {
-    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    stderr().is_terminal() && !dumb && !set("NO_COLOR")
+/// Whether stderr is a terminal on which a line can be written over.
+pub fn can_overwrite() -> bool {
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    stderr().is_terminal()
+        && env::var_os("TERM").is_some_and(|term| term != "dumb")
+        && !is_set("NO_COLOR")
+}
+
+/// What this program ends with, if it would end with this status.
+pub fn status(status: ExitCode) -> ExitCode {
+    if LOST.load(Ordering::Relaxed) { ExitCode::from(2) } else { status }
 }
 
 /// Prints one line about what went wrong on stderr.

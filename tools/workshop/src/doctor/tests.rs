@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
@@ -40,6 +41,8 @@ impl Fake {
         ] {
             fake.write(&format!("/usr/bin/{name}"), "");
         }
+        fake.mode("/usr/bin/sudo", 0o4755);
+        fs::create_dir(fake.path("/tmp")).unwrap();
         fake.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
         fake.write("/sys/fs/cgroup/cgroup.subtree_control", "cpu memory pids\n");
         for name in ["proc/empty", "dev/empty", "bin/busybox"] {
@@ -64,6 +67,10 @@ impl Fake {
         let file = self.path(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
+    }
+
+    fn mode(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     fn remove(&self, path: &str) {
@@ -160,15 +167,69 @@ fn neither_root_nor_sudo() {
 #[test]
 fn root_of_a_container() {
     let fake = Fake::new();
-    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\n");
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t0\n");
+    fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxx..");
+    fake.write("/proc/self/status", "CapEff:\t00000000a80425fb\nSeccomp:\t2\n");
     fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
 }
 
 #[test]
-fn user_namespaces_switched_off() {
+fn each_kind_of_namespace_has_a_limit() {
+    for (name, kind, verdicts) in [
+        ("uts", "UTS", ".xxxxxxxxx"),
+        ("pid", "PID", "...xxxxxxx"),
+        ("mnt", "mount", "......xxxx"),
+        ("ipc", "IPC", ".......xxx"),
+        ("net", "network", ".......xxx"),
+        ("user", "user", "........xx"),
+        ("cgroup", "cgroup", ".........x"),
+    ] {
+        let fake = Fake::new();
+        let key = format!("max_{name}_namespaces");
+        fake.write(&format!("/proc/sys/user/{key}"), "63000\n");
+        assert_eq!(fake.verdicts(), "..........");
+        fake.write(&format!("/proc/sys/user/{key}"), "0\n");
+        fake.only(&format!("No {kind} namespaces"), &format!("sudo sysctl user.{key}="), verdicts);
+    }
+}
+
+#[test]
+fn in_a_chroot_there_is_no_mount_to_pivot() {
     let fake = Fake::new();
-    fake.write("/proc/sys/user/max_user_namespaces", "0\n");
-    fake.only("max_user_namespaces is 0", "sudo sysctl user.max_user_namespaces=", "........xx");
+    fake.mounts(&["22 1 0:5 / /proc rw shared:1 - proc proc rw"]);
+    fake.only("You are in a chroot", "Leave it", "......xxxx");
+}
+
+/// That sudo is there is not that it works.
+#[test]
+fn a_sudo_that_cannot_make_anybody_root() {
+    let fake = Fake::user();
+    fake.mode("/usr/bin/sudo", 0o755);
+    fake.only("has lost its set-user-ID bit", "--reinstall", ".xxxxxxx.x");
+
+    let fake = Fake::user();
+    fake.write("/proc/self/status", "CapEff:\t0\nNoNewPrivs:\t1\n");
+    fake.only("no new privileges", "another one", ".xxxxxxx.x");
+
+    let fake = Fake::user();
+    let root = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw";
+    fake.mounts(&[root, "23 22 8:2 / /usr rw,nosuid - ext4 /dev/sda2 rw"]);
+    fake.only("nosuid", "remount,suid", ".xxxxxxx.x");
+}
+
+#[test]
+fn doas_is_as_good_as_sudo() {
+    let fake = Fake::user();
+    fake.remove("/usr/bin/sudo");
+    fake.write("/usr/bin/doas", "");
+    assert_eq!(fake.verdicts(), ".sssssss.s");
+}
+
+#[test]
+fn no_folder_for_temporary_files() {
+    let fake = Fake::new();
+    fake.remove("/tmp");
+    fake.only("Nothing can be written in /tmp", "TMPDIR", "..........");
 }
 
 #[test]
@@ -222,6 +283,9 @@ fn controllers_that_are_not_handed_on() {
         "echo '+pids +memory' | sudo tee",
         ".........x",
     );
+    // In a container, where that would be refused: its processes are in the way (EBUSY).
+    fake.write("/sys/fs/cgroup/cgroup.type", "domain\n");
+    fake.only("pids, memory", ">others/cgroup.procs; done; echo +pids +memory >", ".........x");
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub fn start(repo: &Repo) -> Trial {
         trial.untried = Some(why);
         return trial;
     }
-    let root = may_be_root();
+    let root = may_be_root().and_then(root_may_look);
     for step in Step::all() {
         let takes_root = !geteuid().is_root() && !matches!(step.number(), 1 | 9);
         match &root {
@@ -84,9 +84,8 @@ pub fn start(repo: &Repo) -> Trial {
 
 /// Has cargo build the steps; says what it says if that fails.
 fn build(repo: &Repo) -> Result<(), String> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(repo.root()).args(["build", "--quiet", "--bins"]);
+    let mut build = repo.cargo();
+    build.args(["build", "--quiet", "--bins"]);
     for step in Step::all() {
         build.args(["--package", repo.steps.name(step).map_err(|err| format!("{err:#}"))?]);
     }
@@ -110,9 +109,9 @@ enum Refused {
 
 /// Whether steps can be started as root: by trying it, as a program that is there may not work. At a terminal sudo may
 /// ask for the password.
-fn may_be_root() -> Result<(), Refused> {
+fn may_be_root() -> Result<Option<&'static str>, Refused> {
     if geteuid().is_root() {
-        return Ok(());
+        return Ok(None);
     }
     let quiet =
         |program: &str| Command::new(program).args(["-n", "true"]).stdin(Stdio::null()).output();
@@ -128,21 +127,38 @@ fn may_be_root() -> Result<(), Refused> {
         },
     };
     if tried.status.success() {
-        return Ok(());
+        return Ok(Some(by));
     }
     let said = telling(&tried.stderr).first().map_or_else(String::new, |line| line.to_string());
     let asks = ["password", "Authentication"].iter().any(|word| said.contains(word));
     if !asks {
-        return Err(Refused::Broken(said));
+        let said = said.trim_end_matches('.');
+        let cure = "Become root another way (su -), or ask who looks after this machine; step 09 needs no root";
+        return Err(Refused::Broken(format!("{said}. {cure}.")));
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Refused::Asks);
     }
     say::note(&format!("The steps that need root are tried with {by}:\n+ {by} true"));
     match Command::new(by).arg("true").status() {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => Ok(Some(by)),
         _ => Err(Refused::Broken(format!("{by} does not let you (its words are above)"))),
     }
+}
+
+/// Whether root can read what it is to start: on a network's disk, or in an encrypted home, it may be nobody.
+fn root_may_look(by: Option<&str>) -> Result<(), Refused> {
+    let (Some(by), Ok(me)) = (by, env::current_exe()) else { return Ok(()) };
+    let looked = Command::new(by).args(["-n", "test", "-r"]).arg(&me).stdin(Stdio::null()).output();
+    // test(1) says nothing; who does is sudo, which would have to ask for the password once more.
+    if looked.is_ok_and(|looked| looked.status.success() || !looked.stderr.is_empty()) {
+        return Ok(());
+    }
+    Err(Refused::Broken(format!(
+        "root may not read {} (a home on FUSE, or on NFS with root squash). Build and unpack on a disk of this \
+         machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs",
+        me.display()
+    )))
 }
 
 /// Starts one step, and returns what it said if the command did not run.

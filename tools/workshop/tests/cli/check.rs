@@ -5,6 +5,7 @@ use std::fs;
 use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub fn trials() -> Vec<Trial> {
         what_was_put_back_from_a_copy_is_built_again,
         what_does_not_compile_is_not_checked,
         without_cargo_or_a_root_filesystem_the_message_says_so,
+        what_the_machine_lacks_is_not_the_learner_s_mistake,
         without_a_program_to_build_the_message_names_the_cure,
     ]
 }
@@ -246,6 +248,29 @@ fn without_cargo_or_a_root_filesystem_the_message_says_so() -> Result<()> {
     let said = Said::by(repo.command(&["check"]).env_remove("ROOTFS"));
     said.fails_with("no mirror");
     said.fails_with("there is no root filesystem");
+    Ok(())
+}
+
+/// Nothing is built or run: whatever it would say, it would be about the program.
+fn what_the_machine_lacks_is_not_the_learner_s_mistake() -> Result<()> {
+    let repo = Repo::with_program("");
+    let path = repo.path("path");
+    fs::create_dir(&path).unwrap();
+    for folder in ["/usr/sbin", "/usr/bin"] {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            _ = symlink(entry.path(), path.join(entry.file_name()));
+        }
+    }
+    fs::remove_file(path.join("hostname")).unwrap();
+    // Also /usr/sbin is looked into: not where hostname is.
+    let said = Said::by(repo.command(&["check", "2"]).env("PATH", &path));
+    said.fails_with("There is no hostname on this machine");
+    said.fails_with("sudo apt install hostname");
+    assert!(!said.stderr.contains("cargo build"), "{said:?}");
+
+    let said = Said::by(repo.command(&["check", "2"]).env("TMPDIR", "/nowhere"));
+    said.fails_with("Nothing can be written in /nowhere");
+    assert!(!said.stderr.contains("needs root"), "{said:?}");
     Ok(())
 }
 

@@ -35,7 +35,8 @@ pub fn trials() -> Vec<Trial> {
         catch_up_does_not_write_through_a_link,
         the_list_of_commands_is_plain_in_a_pipe,
         a_closed_pipe_is_no_panic,
-        a_full_disk_is_an_error,
+        what_cannot_be_printed_is_a_failure,
+        cargo_builds_where_the_caller_has_said,
         an_unknown_subcommand_is_wrong_usage,
     ]
 }
@@ -320,12 +321,23 @@ fn a_closed_pipe_is_no_panic() -> Result<()> {
     Ok(())
 }
 
-fn a_full_disk_is_an_error() -> Result<()> {
+/// A full disk: `cargo workshop diff 5 >notes`.
+fn what_cannot_be_printed_is_a_failure() -> Result<()> {
     let repo = Repo::new();
-    for args in [&[][..], &["diff", "2"], &["catch-up", "2"]] {
-        let full = fs::File::create("/dev/full").unwrap();
-        Said::by(repo.command(args).stdout(full)).fails_with("cannot write to stdout: No space");
+    for args in [&[][..], &["diff", "5"], &["compare", "5"], &["catch-up", "5"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        Said::by(repo.command(args).stdout(full)).fails_with("No space left on device");
     }
+    Ok(())
+}
+
+fn cargo_builds_where_the_caller_has_said() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "echo \"$CARGO_TARGET_DIR\" >&2; exit 101");
+    let mut check = repo.command(&["check", "1"]);
+    check.env("CARGO_TARGET_DIR", "elsewhere").current_dir(repo.path("my-container"));
+    let (said, there) = (Said::by(&mut check), repo.path("my-container/elsewhere"));
+    assert!(said.stderr.contains(&there.display().to_string()), "{said:?}");
     Ok(())
 }
 

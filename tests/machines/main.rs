@@ -1,0 +1,170 @@
+//! Machines that differ, made with namespaces: on each the ten steps are started, and `cargo workshop doctor` is asked, twice:
+//! what it says when it has tried them, and what the files tell it where it cannot. All three have to agree, step by step.
+
+mod machine;
+
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use classroom::Result;
+use classroom::root::variables;
+use classroom::trial::Trial;
+use classroom::trial::run_as_root;
+use classroom::trial::trial;
+
+use machine::Files;
+use machine::Machine;
+use machine::Shop;
+
+/// Who uses it.
+const ROOT: &str = "";
+const SOMEBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all";
+
+/// Each with what becomes of the ten steps there: `.` it runs, `s` with sudo, `x` it does not.
+const MACHINES: &[Machine] = &[
+    Machine { name: "root", user: ROOT, set_up: "", files: Files::Tell, steps: "..........", says: "Each step was started" },
+    Machine { name: "sudo", user: SOMEBODY, set_up: "", files: Files::Tell, steps: ".sssssss.s", says: "Each step was started" },
+    Machine {
+        name: "no_sudo",
+        user: SOMEBODY,
+        set_up: "for by in sudo doas; do [ ! -e /usr/bin/$by ] || mount --bind /dev/null /usr/bin/$by; done",
+        files: Files::Tell,
+        steps: ".xxxxxxx.x", says: "there is no sudo",
+    },
+    Machine {
+        name: "sudo_without_its_bit",
+        user: SOMEBODY,
+        set_up: "cp /usr/bin/sudo $work/sudo; chmod 755 $work/sudo; mount --bind $work/sudo /usr/bin/sudo",
+        files: Files::Tell,
+        steps: ".xxxxxxx.x", says: "--reinstall sudo",
+    },
+    Machine {
+        name: "usr_nosuid",
+        user: SOMEBODY,
+        set_up: "mount --bind /usr /usr; mount -o remount,bind,nosuid /usr",
+        files: Files::Tell,
+        steps: ".xxxxxxx.x", says: "mounted with nosuid",
+    },
+    Machine {
+        name: "no_new_privileges",
+        user: "setpriv --no-new-privs --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all",
+        set_up: "",
+        files: Files::Tell,
+        steps: ".xxxxxxx.x", says: "no new privileges",
+    },
+    // Only sudo itself can read its rules.
+    Machine {
+        name: "not_in_sudoers",
+        user: SOMEBODY,
+        set_up: "echo 'Defaults !authenticate' >$work/sudoers",
+        files: Files::AreSilent,
+        steps: ".xxxxxxx.x", says: "ask who looks after this machine",
+    },
+    Machine {
+        name: "no_network_namespaces",
+        user: ROOT,
+        set_up: "echo 0 >/proc/sys/user/max_net_namespaces",
+        files: Files::Tell,
+        steps: ".......xxx", says: "sysctl user.max_net_namespaces",
+    },
+    Machine {
+        name: "no_user_namespaces",
+        user: SOMEBODY,
+        set_up: "echo 0 >/proc/sys/user/max_user_namespaces",
+        files: Files::Tell,
+        steps: ".sssssssxx", says: "sysctl user.max_user_namespaces",
+    },
+    Machine {
+        name: "no_mount_namespaces",
+        user: ROOT,
+        set_up: "echo 0 >/proc/sys/user/max_mnt_namespaces",
+        files: Files::Tell,
+        steps: "......xxxx", says: "sysctl user.max_mnt_namespaces",
+    },
+    Machine {
+        name: "chroot",
+        user: "chroot $work/jail",
+        set_up: "mkdir $work/jail; cd /; for one in *; do
+                [ -d $one ] && [ ! -L $one ] || { cp -a $one $work/jail/; continue; }
+                mkdir $work/jail/$one; mount --rbind /$one $work/jail/$one
+            done; cd $repo",
+        files: Files::Tell,
+        steps: "......xxxx", says: "You are in a chroot",
+    },
+    Machine {
+        name: "masked_proc",
+        user: ROOT,
+        set_up: "mount --bind /dev/null /proc/cmdline",
+        files: Files::Tell,
+        steps: "........xx", says: "Parts of /proc are hidden",
+    },
+    Machine {
+        name: "cgroups_read_only",
+        user: ROOT,
+        set_up: "grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
+                mount -o remount,bind,ro $one
+            done",
+        files: Files::Tell,
+        steps: ".........x", says: "mounted read-only",
+    },
+    Machine {
+        name: "no_cgroups",
+        user: ROOT,
+        set_up: "mount -t tmpfs none /sys/fs/cgroup",
+        files: Files::Tell,
+        steps: ".........x", says: "There are no cgroups with controllers",
+    },
+    Machine {
+        name: "rootfs_noexec",
+        user: ROOT,
+        set_up: "mount --bind rootfs rootfs; mount -o remount,bind,noexec rootfs",
+        files: Files::Tell,
+        steps: "....xxxxxx", says: "(noexec)",
+    },
+    Machine {
+        name: "rootfs_without_a_shell",
+        user: ROOT,
+        set_up: "mkdir $work/rootfs $work/rootfs/bin $work/rootfs/proc $work/rootfs/dev; mount --bind $work/rootfs rootfs",
+        files: Files::Tell,
+        steps: "....xxxxxx", says: "bin/sh missing",
+    },
+    Machine {
+        name: "rootfs_with_the_least",
+        user: ROOT,
+        set_up: "cp -a rootfs $work/least; cd $work/least; find bin sbin usr -type l ! -name sh -delete; cd $repo
+            mount --bind $work/least rootfs",
+        files: Files::Tell,
+        steps: "..........", says: "Each step was started",
+    },
+    Machine {
+        name: "root_of_a_container",
+        user: "setpriv --bounding-set=-sys_admin",
+        set_up: "",
+        files: Files::Tell,
+        steps: ".xxxxxxx..", says: "without CAP_SYS_ADMIN",
+    },
+    // The group is nobody's in the user namespace, and so root's power over files ends there (capabilities(7)).
+    Machine {
+        name: "home_closed_to_root",
+        user: SOMEBODY,
+        set_up: "@unmapped; setpriv --reuid=65534 --clear-groups chmod -R go= $repo",
+        files: Files::AreSilent,
+        steps: ".xxxxxxx.x", says: "root may not read",
+    },
+];
+
+fn main() -> ExitCode {
+    static SHOP: OnceLock<std::result::Result<Shop, String>> = OnceLock::new();
+    let test = |machine: &'static Machine| -> Trial {
+        trial(machine.name, move || -> Result<()> {
+            let shop = SHOP.get_or_init(|| Shop::new().map_err(|err| err.to_string()));
+            machine.test(shop.as_ref().map_err(|why| classroom::Error::Missing(why.clone()))?)
+        })
+    };
+    let trials = MACHINES.iter().map(test).collect();
+    run_as_root(
+        trials,
+        |_| true,
+        || Ok(variables(&["CARGO", "CARGO_HOME", "CI", "PATH", "ROOTFS"])),
+    )
+}
