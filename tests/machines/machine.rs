@@ -124,6 +124,11 @@ impl Machine {
             Some(rest) => (rest, true),
             None => (self.set_up, false),
         };
+        let program = self.user.split(' ').next().unwrap_or_default();
+        let path = env::var_os("PATH").unwrap_or_default();
+        if !program.is_empty() && !env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+            return Err(Error::Missing(format!("there is no {program} on this machine")));
+        }
         let inside = INSIDE.replace("@set_up", set_up).replace("@user", self.user);
         let dir = shop.repository()?;
         let said = run(&inside, dir.path(), partly)?;
