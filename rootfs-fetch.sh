@@ -167,7 +167,8 @@ lock() {
     done
 }
 
-# Removes the temporary folder of a run that was killed, and nothing else of such a name. In the middle of an exchange that has the only root filesystem.
+# Removes the temporary folder of a run that was killed, and nothing else of such a name. In the middle of an exchange
+# that has the only root filesystem.
 clean() {
     if [ ! -f "$1/$TEMPORARY" ]; then
         rmdir "$1" 2>/dev/null || true # killed at once, or somebody's

@@ -91,8 +91,8 @@ as_root() {
     case $(stat -f -c %T "$program" 2>/dev/null) in
     fuse* | nfs* | smb* | cifs | afs | gpfs | lustre | UNKNOWN*)
         "$by" test -r "$program" ||
-            die "root may not read $program (a home on FUSE, or on NFS with root squash). Build and unpack on a disk of" \
-                "this machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs"
+            die "root may not read $program (a home on FUSE, or on NFS with root squash). Build and unpack on a disk" \
+                "of this machine: export CARGO_TARGET_DIR=/var/tmp/target ROOTFS=/var/tmp/rootfs"
         ;;
     esac
     # Both drop the environment but for TERM, and may not be allowed to keep more of it: env sets it again.

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Runs a command in a Debian 13 with cargo, and with what it takes to build for arm64 on amd64. The repository and cargo's
-# home are there under the paths that they have here, and there is no network.
+# Runs a command in a Debian 13 with cargo, and with what it takes to build for arm64 on amd64. The repository and
+# cargo's home are there under the paths that they have here, and there is no network.
 #
 # For vm/test.sh, as root: scripts/vm/cross.sh COMMAND [ARGS]...
-# Needs mmdebstrap, and once a month a network: the userland (1.3 GB) is kept in ~/.cache/container-workshop, or VM_CACHE.
+# Needs mmdebstrap, and once a month a network: the userland (1.3 GB) is kept in ~/.cache/container-workshop, or in
+# VM_CACHE.
 # Exit status: that of the command; 1 if the userland cannot be made.
 set -eu
 
@@ -51,8 +52,10 @@ main() {
         shift 2
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
-        exec chroot "$root" env -i PATH=/usr/bin:/usr/sbin HOME=/root LANG=C.UTF-8 CARGO_HOME="$home" CARGO_NET_OFFLINE=true \
-            CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc sh -euc '\''cd "$0" && exec "$@"'\'' "$repository" "$@"
+        exec chroot "$root" env -i PATH=/usr/bin:/usr/sbin HOME=/root LANG=C.UTF-8 \
+            CARGO_HOME="$home" CARGO_NET_OFFLINE=true \
+            CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+            sh -euc '\''cd "$0" && exec "$@"'\'' "$repository" "$@"
     ' sh "$userland" "$repository" "$cargo_home" "$@"
 }
 

@@ -4,7 +4,8 @@
 set -eu
 
 unpack_kernel() {
-    package=$(apt-cache depends "linux-image-cloud-$(dpkg --print-architecture)" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
+    package=$(apt-cache depends "linux-image-cloud-$(dpkg --print-architecture)" |
+        sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
     cd /var/cache
     apt-get download -qq -o APT::Sandbox::User=root "$package"
     # dpkg -x would replace the link /lib by a folder.

@@ -47,7 +47,8 @@ emulated() {
         "$@"
         return
     fi
-    [ "$(id -u)" = 0 ] || fail "needs root to run programs for $ARCH, or a machine that can (apt-get install binfmt-support)"
+    [ "$(id -u)" = 0 ] ||
+        fail "needs root to run programs for $ARCH, or a machine that can (apt-get install binfmt-support)"
     qemu=$(command -v qemu-aarch64-static) || fail "needs qemu-aarch64-static: apt-get install qemu-user-static"
     command -v arch-test >/dev/null || fail "needs arch-test: apt-get install arch-test"
     mkfifo "$partial/mapped"
@@ -80,7 +81,8 @@ image_name() {
 
 # shellcheck disable=SC2016 # $1 is for mmdebstrap's shell
 bootstrap() {
-    TMPDIR=$partial emulated mmdebstrap --quiet --architectures="$ARCH" --variant=minbase --include="$PACKAGES${*:+,$(echo "$*" | tr ' ' ,)}" \
+    TMPDIR=$partial emulated mmdebstrap --quiet --architectures="$ARCH" --variant=minbase \
+        --include="$PACKAGES${*:+,$(echo "$*" | tr ' ' ,)}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --aptopt='Acquire::Languages "none"' \
         --customize-hook="copy-in '$here/workshop-job.service' /etc/systemd/system" \

@@ -70,7 +70,8 @@ build() {
         grep -E '/(guide|look|workshop)$'
     cross cargo run --locked --quiet ${native:+"$native"} --package guide -- --solution 10-memory-high ||
         fail "an exercise's solution does not build"
-    cross cargo test --locked --no-run --message-format=json >"$work/build.json" || fail "the tests do not build: see above"
+    cross cargo test --locked --no-run --message-format=json >"$work/build.json" ||
+        fail "the tests do not build: see above"
     sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*-'
     sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" | grep '/step[0-9]*_[a-z_]*$'
 }
@@ -91,7 +92,8 @@ pack() {
     echo "exec sh '$root/scripts/vm/guest-run.sh' '$root' '$rootfs' ${1:-}" >"$work/job/run"
     while read -r program; do
         mkdir -p "$work/programs/${program%/*}"
-        strip --strip-debug -o "$work/programs/$program" "$program" 2>/dev/null || cp "$program" "$work/programs/$program"
+        strip --strip-debug -o "$work/programs/$program" "$program" 2>/dev/null ||
+            cp "$program" "$work/programs/$program"
     done <"$work/list"
     tar -cf "$work/job.tar" --owner=1000 --group=1000 -C "$work" job -C "$work/programs" .
     tar -rf "$work/job.tar" --owner=1000 --group=1000 -C / --exclude="${root#/}/target" --exclude="${root#/}/rootfs" \

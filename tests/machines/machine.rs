@@ -166,12 +166,13 @@ fn verdicts(text: &str) -> String {
         .collect()
 }
 
-/// Runs this as root of a user namespace in which everybody is themselves, so that the machine's own limits stay as they are;
-/// or in which not all groups are known.
+/// Runs this as root of a user namespace in which everybody is themselves, so that the machine's own limits stay as
+/// they are; or in which not all groups are known.
 fn run(script: &str, folder: &Path, partly: bool) -> Result<String> {
     let mut shell = Command::new("unshare");
     shell.args(["--user", "--", "sh", "-c"]);
-    let wait = "echo unshared; read -r _; exec unshare --mount --pid --ipc --uts --net --fork --kill-child --mount-proc \
+    let wait = "echo unshared; read -r _; exec unshare --mount --pid --ipc --uts --net --fork \
+        --kill-child --mount-proc \
         timeout --kill-after=5 120 sh -c \"$1\" 2>&1";
     shell.args([wait, "sh", script]).current_dir(folder);
     let mut shell =

@@ -1,5 +1,6 @@
-//! Machines that differ, made with namespaces: on each the ten steps are started, and `cargo workshop doctor` is asked, twice:
-//! what it says when it has tried them, and what the files tell it where it cannot. All three have to agree, step by step.
+//! Machines that differ, made with namespaces: on each the ten steps are started, and `cargo workshop doctor` is
+//! asked, twice: what it says when it has tried them, and what the files tell it where it cannot. All three have to
+//! agree, step by step.
 
 mod machine;
 
@@ -22,8 +23,22 @@ const SOMEBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh
 
 /// Each with what becomes of the ten steps there: `.` it runs, `s` with sudo, `x` it does not.
 const MACHINES: &[Machine] = &[
-    Machine { name: "root", user: ROOT, set_up: "", files: Files::Tell, steps: "..........", says: "Each step was started" },
-    Machine { name: "sudo", user: SOMEBODY, set_up: "", files: Files::Tell, steps: ".sssssss.s", says: "Each step was started" },
+    Machine {
+        name: "root",
+        user: ROOT,
+        set_up: "",
+        files: Files::Tell,
+        steps: "..........",
+        says: "Each step was started",
+    },
+    Machine {
+        name: "sudo",
+        user: SOMEBODY,
+        set_up: "",
+        files: Files::Tell,
+        steps: ".sssssss.s",
+        says: "Each step was started",
+    },
     Machine {
         name: "no_sudo",
         user: SOMEBODY,
@@ -124,7 +139,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "rootfs_without_a_shell",
         user: ROOT,
-        set_up: "mkdir $work/rootfs $work/rootfs/bin $work/rootfs/proc $work/rootfs/dev; mount --bind $work/rootfs rootfs",
+        set_up: "for one in / /bin /proc /dev; do mkdir $work/rootfs$one; done; mount --bind $work/rootfs rootfs",
         files: Files::Tell,
         steps: "....xxxxxx", says: "bin/sh missing",
     },

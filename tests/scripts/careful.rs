@@ -1,4 +1,5 @@
-//! The scripts that change a machine: nothing is destroyed by one that is called in the wrong place, or with the wrong folder.
+//! The scripts that change a machine: nothing is destroyed by one that is called in the wrong place, or with the
+//! wrong folder.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,8 +16,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
-/// What is for the inside of the test machine would take any other machine apart. (Should one begin all the same, it finds
-/// no command here that it could do harm with.)
+/// What is for the inside of the test machine would take any other machine apart. (Should one begin all the same, it
+/// finds no command here that it could do harm with.)
 #[test]
 fn what_is_for_the_test_machine_runs_nowhere_else() {
     let empty = TempDir::new().unwrap();

@@ -97,8 +97,8 @@ pub fn git() -> Command {
     git
 }
 
-/// `git diff` of two paths that are still to be named, whatever the configuration: also that of the repository, in which
-/// somebody may have said how they like to see differences, or which files are to have none.
+/// `git diff` of two paths that are still to be named, whatever the configuration: also that of the repository, in
+/// which somebody may have said how they like to see differences, or which files are to have none.
 pub fn diff() -> Command {
     let mut git = git();
     git.env("GIT_DIR", "/dev/null").args(["diff", "--no-index"]);

@@ -1,5 +1,5 @@
-//! Whether the learner's files have changed. When they were last modified does not tell: what is put back from a copy is
-//! old, and clocks of shared folders are ahead.
+//! Whether the learner's files have changed. When they were last modified does not tell: what is put back from a copy
+//! is old, and clocks of shared folders are ahead.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,8 +49,8 @@ impl Files {
         }
     }
 
-    /// Has cargo forget what it has built of them, if that is older than one of them, and cargo would not see it: it only
-    /// asks when they were modified.
+    /// Has cargo forget what it has built of them, if that is older than one of them, and cargo would not see it: it
+    /// only asks when they were modified.
     ///
     /// # Errors
     /// If it is so, and cargo cannot be run.

@@ -97,8 +97,8 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// Lets git show the difference of two paths, relative to the repository: as it is, whatever the learner's git is told to
-/// make of differences.
+/// Lets git show the difference of two paths, relative to the repository: as it is, whatever the learner's git is
+/// told to make of differences.
 fn show(repo: &Repo, old: &Path, new: &Path) -> anyhow::Result<()> {
     let mut git = steps::diff();
     git.current_dir(repo.root());

@@ -231,8 +231,8 @@ fn is_empty(machine: &Machine, cgroup: &Path) -> bool {
             .all(|entry| is_empty(machine, &entry.path()))
 }
 
-/// The machine's own PID namespace: the kernel gives it this inode number (include/linux/proc_ns.h). In any other one there
-/// are processes that nobody sees.
+/// The machine's own PID namespace: the kernel gives it this inode number (include/linux/proc_ns.h). In any other one
+/// there are processes that nobody sees.
 const ALL_PROCESSES: &str = "pid:[4026531836]";
 
 /// Whether this is a name of ours, such as `classroom-4711-3`, of a process that is no more.
