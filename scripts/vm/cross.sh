@@ -3,8 +3,9 @@
 # cargo's home are there under the paths that they have here, and there is no network.
 #
 # For vm/test.sh, as root: scripts/vm/cross.sh COMMAND [ARGS]...
-# Needs mmdebstrap, and once a month a network: the userland (1.3 GB) is kept in ~/.cache/container-workshop, or
-# VM_CACHE. Exit status: that of the command; 1 if the userland cannot be made.
+# Needs mmdebstrap, and once a month a network: the userland (1.3 GB) is kept in ~/.cache/container-workshop, or in
+# VM_CACHE.
+# Exit status: that of the command; 1 if the userland cannot be made.
 set -eu
 
 SUITE=trixie

@@ -124,6 +124,11 @@ impl Machine {
             Some(rest) => (rest, true),
             None => (self.set_up, false),
         };
+        let program = self.user.split(' ').next().unwrap_or_default();
+        let path = env::var_os("PATH").unwrap_or_default();
+        if !program.is_empty() && !env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+            return Err(Error::Missing(format!("there is no {program} on this machine")));
+        }
         let inside = INSIDE.replace("@set_up", set_up).replace("@user", self.user);
         let dir = shop.repository()?;
         let said = run(&inside, dir.path(), partly)?;
@@ -166,8 +171,9 @@ fn verdicts(text: &str) -> String {
 fn run(script: &str, folder: &Path, partly: bool) -> Result<String> {
     let mut shell = Command::new("unshare");
     shell.args(["--user", "--", "sh", "-c"]);
-    let wait = "echo unshared; read -r _; exec unshare --mount --pid --ipc --uts --net --fork --kill-child \
-        --mount-proc timeout --kill-after=5 120 sh -c \"$1\" 2>&1";
+    let wait = "echo unshared; read -r _; exec unshare --mount --pid --ipc --uts --net --fork \
+        --kill-child --mount-proc \
+        timeout --kill-after=5 120 sh -c \"$1\" 2>&1";
     shell.args([wait, "sh", script]).current_dir(folder);
     let mut shell =
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().attempt("run unshare")?;

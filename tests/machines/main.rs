@@ -1,6 +1,6 @@
-//! Machines that differ, made with namespaces: on each the ten steps are started, and `cargo workshop doctor` is asked,
-//! twice: what it says when it has tried them, and what the files tell it where it cannot. All three have to agree,
-//! step by step.
+//! Machines that differ, made with namespaces: on each the ten steps are started, and `cargo workshop doctor` is
+//! asked, twice: what it says when it has tried them, and what the files tell it where it cannot. All three have to
+//! agree, step by step.
 
 mod machine;
 
@@ -139,8 +139,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "rootfs_without_a_shell",
         user: ROOT,
-        set_up: "mkdir $work/rootfs $work/rootfs/bin $work/rootfs/proc $work/rootfs/dev; \
-                 mount --bind $work/rootfs rootfs",
+        set_up: "for one in / /bin /proc /dev; do mkdir $work/rootfs$one; done; mount --bind $work/rootfs rootfs",
         files: Files::Tell,
         steps: "....xxxxxx", says: "bin/sh missing",
     },
@@ -158,6 +157,37 @@ const MACHINES: &[Machine] = &[
         set_up: "",
         files: Files::Tell,
         steps: ".xxxxxxx..", says: "without CAP_SYS_ADMIN",
+    },
+    // As Docker has them, but for the filter of system calls.
+    Machine {
+        name: "container_with_masks",
+        user: "setpriv --bounding-set=-sys_admin,-net_admin,-sys_ptrace,-sys_resource,-sys_boot,-sys_module",
+        set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys
+            grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
+                mount -o remount,bind,ro $one
+            done",
+        files: Files::Tell,
+        steps: ".xxxxxxxxx",
+        says: "without CAP_SYS_ADMIN",
+    },
+    // Root, but of a user namespace with nobody else, as rootless engines have it.
+    Machine {
+        name: "container_without_root",
+        user: "unshare --user --map-root-user --mount --pid --fork --mount-proc --",
+        set_up: "grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
+                mount -o remount,bind,ro $one
+            done",
+        files: Files::Tell,
+        steps: ".........x",
+        says: "mounted read-only",
+    },
+    Machine {
+        name: "bubblewrap",
+        user: "bwrap --unshare-all --cap-add ALL --uid 0 --gid 0 --dev-bind / / --proc /proc --",
+        set_up: "",
+        files: Files::Tell,
+        steps: "........xx",
+        says: "Parts of /proc are hidden",
     },
     // The group is nobody's in the user namespace, and so root's power over files ends there (capabilities(7)).
     Machine {

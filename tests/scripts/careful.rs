@@ -1,5 +1,5 @@
-//! The scripts that change a machine: nothing is destroyed by one that is called in the wrong place, or with the wrong
-//! folder.
+//! The scripts that change a machine: nothing is destroyed by one that is called in the wrong place, or with the
+//! wrong folder.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -438,8 +438,8 @@ fn root(machine: &Machine) -> Vec<Problem> {
     let status = machine.read("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     match line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) {
-        // In a user namespace there is all of it again; unless a filter (seccomp(2), as Docker has one) forbids to make
-        // one.
+        // In a user namespace there is all of it again; unless a filter (seccomp(2), as Docker has one) forbids to
+        // make one.
         Some(capabilities) if capabilities & CAP_SYS_ADMIN == 0 => vec![problem(
             2..=if status.contains("\nSeccomp:\t2") { STEPS } else { 8 },
             "You are root, but without CAP_SYS_ADMIN: probably in a container yourself.",

@@ -42,8 +42,8 @@ impl Repo {
         self.root().join("my-container")
     }
 
-    /// cargo, in the repository. It builds where it has built this program: what it was told of that counts from where
-    /// the caller is.
+    /// cargo, in the repository. It builds where it has built this program: what it was told of that counts from
+    /// where the caller is.
     pub fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(self.root());
