@@ -4,9 +4,11 @@
 //! run` would use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root
 //! filesystem, PATH), below a folder that stands for `/`: so it can be shown any machine there is.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::iter::successors;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -75,6 +77,7 @@ const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     namespace_limits,
     in_a_chroot,
     root,
+    lid,
     user_namespaces,
     cgroups,
     propagation,
@@ -251,16 +254,60 @@ impl Machine {
         self.uid == 0 || self.has_program("sudo")
     }
 
-    /// The mounts, in the order of mounting.
+    /// The mounts, in the order of mounting, without what lies over the root directory: no path leads there.
     fn mounts(&self) -> Vec<Mount> {
-        let table = self.read("/proc/self/mountinfo").unwrap_or_default();
-        table.lines().filter_map(Mount::parse).collect()
+        Mounts::of(self).below
+    }
+}
+
+/// All mounts. One over the root directory is like a lid: only `/..` leads onto it, as paths begin below it. It and
+/// what is mounted in it have the same mount points in mountinfo as the machine's own: `/`, `/proc`, `/dev`.
+struct Mounts {
+    /// Where the paths lead.
+    below: Vec<Mount>,
+    /// Over the root directory, the highest one last.
+    lids: Vec<Mount>,
+    /// In those.
+    inside: Vec<Mount>,
+}
+
+impl Mounts {
+    fn of(machine: &Machine) -> Mounts {
+        let text = machine.read("/proc/self/mountinfo").unwrap_or_default();
+        let table: Vec<Mount> = text.lines().filter_map(Mount::parse).collect();
+        // The first file system of all is its own parent.
+        let parents: BTreeMap<u32, (u32, bool)> = table
+            .iter()
+            .filter(|mount| mount.parent != mount.id)
+            .map(|mount| (mount.id, (mount.parent, mount.point == Path::new("/"))))
+            .collect();
+        let is_lid = |id: u32| {
+            let (parent, over_root) = parents.get(&id).copied().unwrap_or_default();
+            over_root && table.iter().any(|mount| mount.id == parent)
+        };
+        let lids: BTreeSet<u32> =
+            table.iter().map(|mount| mount.id).filter(|id| is_lid(*id)).collect();
+        let chain = |id| successors(Some(id), |id| Some(parents.get(id)?.0));
+        let (over, below): (Vec<_>, Vec<_>) =
+            table.into_iter().partition(|mount| chain(mount.id).any(|id| lids.contains(&id)));
+        let (mut lids, inside): (Vec<_>, Vec<_>) =
+            over.into_iter().partition(|mount| lids.contains(&mount.id));
+        lids.sort_by_key(|mount| chain(mount.id).count());
+        Mounts { below, lids, inside }
+    }
+
+    /// Whether a mount shows this folder, whose path leads where it says.
+    fn shows(&self, mount: &Mount, folder: &Path) -> bool {
+        holding(&self.below, folder).is_some_and(|under| under.shows(mount, folder))
     }
 }
 
 /// A line of /proc/self/mountinfo.
 #[derive(Debug)]
 struct Mount {
+    id: u32,
+    /// The mount that it is mounted on.
+    parent: u32,
     /// The file system, as `MAJOR:MINOR`.
     device: String,
     /// What of the file system is mounted.
@@ -276,6 +323,8 @@ impl Mount {
         let (left, right) = line.split_once(" - ")?;
         let fields: Vec<&str> = left.split(' ').collect();
         Some(Mount {
+            id: fields.first()?.parse().ok()?,
+            parent: fields.get(1)?.parse().ok()?,
             device: fields.get(2)?.to_string(),
             top: PathBuf::from(unescape(fields.get(3)?)),
             point: PathBuf::from(unescape(fields.get(4)?)),
@@ -287,6 +336,12 @@ impl Mount {
 
     fn has(&self, option: &str) -> bool {
         self.options.split(',').any(|word| word == option)
+    }
+
+    /// Whether another mount shows a folder of this one once more (a bind mount).
+    fn shows(&self, other: &Mount, folder: &Path) -> bool {
+        let way = folder.strip_prefix(&self.point).unwrap_or(Path::new(""));
+        other.device == self.device && other.top.components().eq(self.top.join(way).components())
     }
 }
 
@@ -447,6 +502,27 @@ fn root(machine: &Machine) -> Vec<Problem> {
         )],
         _ => Vec::new(),
     }
+}
+
+/// Where mounts are shared, step 07 without MS_PRIVATE mounts the root filesystem over everybody's root directory. From
+/// then on nobody has the root of his mount namespace as root directory, as user_namespaces(7) wants it (EPERM).
+fn lid(machine: &Machine) -> Vec<Problem> {
+    let mounts = Mounts::of(machine);
+    let Some(top) = mounts.lids.last() else { return Vec::new() };
+    let (what, cure) = if mounts.shows(top, &machine.rootfs) {
+        (
+            "The root filesystem lies over /, like a lid: step 07 without MS_PRIVATE was run here."
+                .into(),
+            "cargo workshop doctor --fix   (takes it off)",
+        )
+    } else {
+        (
+            format!("A folder lies over /, like a lid: {} of {}.", top.top.display(), top.device),
+            "First see what it is: ls /..   Then take it off: sudo umount -c -l /..",
+        )
+    };
+    let then = "Paths begin below it; `ls /..` shows it. Under a lid the kernel gives nobody a user namespace.";
+    vec![problem([9, 10], format!("{what} {then}"), cure)]
 }
 
 fn user_namespaces(machine: &Machine) -> Vec<Problem> {

@@ -3,7 +3,6 @@
 //! What is removed here is looked at first, and "may not look" is no "there is nothing": an ordinary user is not told
 //! which root directory a process of root's has.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -20,14 +19,17 @@ use classroom::root::typed;
 
 use super::Machine;
 use super::Mount;
+use super::Mounts;
 use super::holding;
 use crate::say;
 
 /// What is left of earlier runs.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Leftover {
     /// A mount below the root filesystem.
     Mount(PathBuf),
+    /// The root filesystem, mounted over the root directory.
+    Lid,
     /// An empty cgroup.
     Cgroup(PathBuf),
     /// A folder in which a classroom host was to be put together, by a test that was killed.
@@ -53,18 +55,20 @@ pub struct Left {
     pub found: Vec<Leftover>,
     /// Who uses the mounts.
     pub used: Use,
+    /// How many cgroups are empty, but too young: somebody may be about to join.
+    pub young: usize,
 }
 
 impl Left {
     /// Whether only root can tell if some of it is in use.
     pub fn is_uncertain(&self) -> bool {
-        self.used == Use::Unknown && self.found.iter().any(|one| matches!(one, Leftover::Mount(_)))
+        self.used == Use::Unknown && self.found.iter().any(Leftover::is_mount)
     }
 
     /// What to print of it, if there is something.
     pub fn lines(&self, machine: &Machine) -> Vec<String> {
         // A line with umount in it would be typed, whatever stands beside it.
-        let shown = |one: &&Leftover| !(self.is_uncertain() && matches!(one, Leftover::Mount(_)));
+        let shown = |one: &&Leftover| !(self.is_uncertain() && one.is_mount());
         let commands = self.found.iter().filter(shown).map(|one| one.shown(machine));
         let mut lines: Vec<String> = commands.take(9).collect();
         if lines.len() > 8 {
@@ -82,12 +86,22 @@ const OURS: [&str; 2] = ["classroom-", "hold-"];
 /// What a place of a classroom host has in it: see `classroom::host`.
 const FILES: [&str; 3] = ["fstab", "init", "fifo"];
 
+/// Takes the highest lid off: with all that is mounted in it, which no path leads to (-l). Not by the path that
+/// realpath(3) makes of `/..`, which is the root's (-c). And nothing else than the root filesystem, whoever types it,
+/// and when.
+const TAKE_OFF: &str = "[ /.. -ef \"$1\" ] && umount -c -l /..";
+
 impl Leftover {
+    fn is_mount(&self) -> bool {
+        matches!(self, Leftover::Mount(_) | Leftover::Lid)
+    }
+
     /// The command that removes it, as root or as its owner.
     fn command(&self, machine: &Machine) -> Command {
         let (program, args, path): (_, &[&str], _) = match self {
             // Not --lazy: the kernel says if it is in use.
             Leftover::Mount(path) => ("umount", &["--"], path),
+            Leftover::Lid => ("sh", &["-c", TAKE_OFF, "sh"], &machine.rootfs),
             // Also what step 10 has left in a cgroup of a test's; rmdir takes only what is empty.
             Leftover::Cgroup(path) => ("find", &[], path),
             Leftover::Place(path) => ("rm", &["-r", "--one-file-system", "--"], path),
@@ -109,7 +123,7 @@ impl Leftover {
     fn needs_root(&self, machine: &Machine) -> bool {
         machine.uid != 0
             && match self {
-                Leftover::Mount(_) | Leftover::Cgroup(_) => true,
+                Leftover::Mount(_) | Leftover::Lid | Leftover::Cgroup(_) => true,
                 Leftover::Place(path) => {
                     fs::metadata(machine.file(path)).is_ok_and(|data| data.uid() != machine.uid)
                 }
@@ -130,11 +144,13 @@ pub fn leftovers(machine: &Machine) -> Left {
     let mut found = Vec::new();
     if !matches!(used, Use::By(_)) {
         found.extend(mounts(machine).into_iter().map(Leftover::Mount));
+        found.extend(lids(machine));
     }
-    found.extend(cgroups(machine).into_iter().map(Leftover::Cgroup));
+    let (old, young) = cgroups(machine);
+    found.extend(old.into_iter().map(Leftover::Cgroup));
     found.extend(places(machine).into_iter().map(Leftover::Place));
     found.extend(half(machine).map(Leftover::Half));
-    Left { found, used }
+    Left { found, used, young }
 }
 
 /// Whether a process has the root filesystem, or a folder in it, as its root; also where its mount namespace calls that
@@ -182,16 +198,21 @@ fn mounts(machine: &Machine) -> Vec<PathBuf> {
 
 /// Whether a mount is a bind mount of a folder on itself.
 fn repeats(mount: &Mount, before: &[Mount]) -> bool {
-    holding(before, &mount.point).is_some_and(|under| {
-        let way = mount.point.strip_prefix(&under.point).unwrap_or(Path::new(""));
-        mount.device == under.device && mount.top.components().eq(under.top.join(way).components())
-    })
+    holding(before, &mount.point).is_some_and(|under| under.shows(mount, &mount.point))
 }
 
-/// The cgroups of containers and tests that are gone.
-fn cgroups(machine: &Machine) -> Vec<PathBuf> {
+/// A lid for each time that the root filesystem was mounted over the root directory, and nothing else lies on it.
+fn lids(machine: &Machine) -> Vec<Leftover> {
+    let mounts = Mounts::of(machine);
+    let ours = mounts.lids.iter().rev().take_while(|lid| mounts.shows(lid, &machine.rootfs));
+    ours.map(|_| Leftover::Lid).collect()
+}
+
+/// The cgroups of containers and tests that are gone; and how many there are of which that cannot be told yet.
+fn cgroups(machine: &Machine) -> (Vec<PathBuf>, usize) {
     let top = Path::new("/sys/fs/cgroup");
     let mut left = Vec::new();
+    let mut young = 0;
     for tree in ["", "unified", "pids", "memory", "cpu", "cpu,cpuacct"] {
         let folder = top.join(tree);
         let is_link = |path: &Path| machine.file(path).is_symlink();
@@ -202,14 +223,19 @@ fn cgroups(machine: &Machine) -> Vec<PathBuf> {
         for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = OURS.iter().any(|prefix| is_over(machine, &name, prefix));
-            if (ours || is_of_step_10(&name)) && is_empty(machine, &entry.path()) {
-                found.push(folder.join(name));
+            if !ours && !is_of_step_10(&name) {
+                continue;
+            }
+            match empty_for(&entry.path()) {
+                Some(time) if time >= machine.settled => found.push(folder.join(name)),
+                Some(_) => young += 1,
+                None => {}
             }
         }
         found.sort();
         left.extend(found);
     }
-    left
+    (left, young)
 }
 
 /// Whether it is named as step 10 does it: `step10-4711-1700000000123456789`.
@@ -220,15 +246,19 @@ fn is_of_step_10(name: &str) -> bool {
     })
 }
 
-/// Whether a cgroup and those below it are empty, and not only for this moment.
-fn is_empty(machine: &Machine, cgroup: &Path) -> bool {
-    let procs = fs::read_to_string(cgroup.join("cgroup.procs"));
-    let below = || fs::read_dir(cgroup).into_iter().flatten().flatten();
-    procs.is_ok_and(|procs| procs.trim().is_empty())
-        && age(cgroup).is_ok_and(|age| age >= machine.settled)
-        && below()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .all(|entry| is_empty(machine, &entry.path()))
+/// How old the youngest of a cgroup and those below it is, if all are empty.
+fn empty_for(cgroup: &Path) -> Option<Duration> {
+    let procs = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+    if !procs.trim().is_empty() {
+        return None;
+    }
+    let mut youngest = age(cgroup).ok()?;
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            youngest = youngest.min(empty_for(&entry.path())?);
+        }
+    }
+    Some(youngest)
 }
 
 /// The machine's own PID namespace: the kernel gives it this inode number (include/linux/proc_ns.h). In any other one
@@ -309,36 +339,61 @@ pub fn remove(machine: &Machine) -> ExitCode {
         say::error(&format!("nothing is removed: it needs root, and {why}"));
         return ExitCode::FAILURE;
     }
+    if left.young > 0 {
+        say::note(&format!(
+            "Empty, but younger than {} seconds, so perhaps of a run that has just begun: {}. Try again in a moment.",
+            machine.settled.as_secs(),
+            counted(left.young, "cgroup")
+        ));
+    }
     if left.found.is_empty() {
-        say::print("Nothing is left over from earlier runs.\n");
+        if left.young == 0 {
+            say::print("Nothing is left over from earlier runs.\n");
+        }
         return ExitCode::SUCCESS;
     }
-    let mut outcome: BTreeMap<bool, usize> = BTreeMap::new();
-    for leftover in &left.found {
-        say::note(&format!("+ {}", leftover.shown(machine)));
-        *outcome.entry(remove_one(machine, leftover)).or_default() += 1;
+    let mut failed: Vec<Leftover> = Vec::new();
+    let mut still = left.found.clone();
+    // Of shared mounts one takes others with it: each time, look at what there is.
+    for _ in 0..left.found.len() {
+        let Some(next) = still.iter().find(|one| !failed.contains(one)) else { break };
+        say::note(&format!("+ {}", next.shown(machine)));
+        if !remove_one(machine, next) {
+            failed.push(next.clone());
+        }
+        still = leftovers(machine).found;
     }
-    let [removed, failed] = [true, false].map(|done| outcome.get(&done).copied().unwrap_or(0));
-    if failed > 0 {
-        say::error("not everything could be removed; the commands above say why");
+    if !failed.is_empty() {
+        say::error("not everything could be removed; the lines above say why");
         return ExitCode::FAILURE;
     }
-    say::print(&format!(
-        "Removed: {}.\n",
-        if removed == 1 { "one leftover".into() } else { format!("{removed} leftovers") }
-    ));
+    let removed = left.found.len().saturating_sub(still.len());
+    say::print(&format!("Removed: {}.\n", counted(removed, "leftover")));
     ExitCode::SUCCESS
 }
 
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("one {what}") } else { format!("{number} {what}s") }
+}
+
 fn remove_one(machine: &Machine, leftover: &Leftover) -> bool {
-    if let Leftover::Mount(point) = leftover {
-        if let Some(file) = has_files(machine, point) {
-            say::error(&format!(
-                "it is a tmpfs, and {} would be lost with it: left alone",
-                file.display()
-            ));
-            return false;
+    let lost = match leftover {
+        Leftover::Mount(point) => has_files(machine, point),
+        Leftover::Lid => {
+            if let Some(point) = mounts(machine).first() {
+                say::error(&format!("{} has to go first", point.display()));
+                return false;
+            }
+            file_in_lid(machine)
         }
+        _ => None,
+    };
+    if let Some(file) = lost {
+        say::error(&format!(
+            "there is a tmpfs, and {} would be lost with it: left alone",
+            file.display()
+        ));
+        return false;
     }
     let mut command = leftover.command(machine);
     if leftover.needs_root(machine) {
@@ -349,11 +404,22 @@ fn remove_one(machine: &Machine, leftover: &Leftover) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// A file with something in it on a file system that is gone with the highest lid.
+fn file_in_lid(machine: &Machine) -> Option<PathBuf> {
+    let inside = Mounts::of(machine).inside;
+    let mut gone = inside.iter().filter(|mount| is_in_memory(mount));
+    gone.find_map(|mount| file_in(&Path::new("/..").join(mount.point.strip_prefix("/").ok()?)))
+}
+
+fn is_in_memory(mount: &Mount) -> bool {
+    ["tmpfs", "ramfs"].contains(&&*mount.kind)
+}
+
 /// A file with something in it on a file system that is gone with its mount.
 fn has_files(machine: &Machine, point: &Path) -> Option<PathBuf> {
     let mounts = machine.mounts();
     let mount = mounts.iter().rev().find(|mount| mount.point == point)?;
-    if !["tmpfs", "ramfs"].contains(&&*mount.kind) {
+    if !is_in_memory(mount) {
         return None;
     }
     // Seen once more elsewhere (a bind mount): nothing goes.

@@ -483,6 +483,73 @@ fn a_container_with_mounts_of_its_own_uses_them_too() {
     assert_eq!(fake.left(), []);
 }
 
+/// Step 07 without MS_PRIVATE. What is mounted in the lid has the mount points of the machine's own.
+#[test]
+fn the_root_filesystem_over_the_root_directory() {
+    let fake = Fake::new();
+    let root = "22 1 8:1 /sub / rw shared:1 - ext4 a rw";
+    let proc = "40 22 0:9 / /proc rw shared:2 - proc proc rw";
+    let lid = "50 22 8:1 /sub/repo/rootfs / rw shared:1 - ext4 a rw";
+    let inside = "51 50 0:8 / /proc rw shared:3 - proc proc rw";
+    let deep = "52 51 0:7 / /proc/kcore rw shared:4 - tmpfs none rw";
+    fake.mounts(&[root, proc, lid, inside, deep]);
+    fake.only("root filesystem lies over /", "doctor --fix", "........xx");
+    assert_eq!(fake.problems().len(), 1, "{:#?}", fake.problems());
+    assert_eq!(fake.left(), [Leftover::Lid]);
+    let shown = "sh -c '[ /.. -ef \"$1\" ] && umount -c -l /..' sh /repo/rootfs";
+    assert_eq!(leftovers(&fake.machine).lines(&fake.machine), [shown]);
+    // One on the other, in any order of the lines.
+    fake.mounts(&[
+        root,
+        "60 70 8:1 /sub/repo/rootfs / rw - ext4 a rw",
+        lid,
+        "70 50 8:1 /sub/repo/rootfs / rw - ext4 a rw",
+    ]);
+    assert_eq!(fake.left(), [Leftover::Lid, Leftover::Lid, Leftover::Lid]);
+    // Under something that is not ours.
+    fake.mounts(&[root, lid, "70 50 8:1 /sub/repo / rw - ext4 a rw"]);
+    fake.only("A folder lies over /, like a lid: /sub/repo of 8:1", "ls /..", "........xx");
+    assert_eq!(fake.left(), []);
+    // The same folder of another file system.
+    fake.mounts(&[root, "50 22 8:2 /sub/repo/rootfs / rw - ext4 b rw"]);
+    assert_eq!(fake.left(), []);
+}
+
+/// It has a file system of its own (provision.sh).
+#[test]
+fn the_root_filesystem_of_another_disk_over_the_root_directory() {
+    let fake = Fake::new();
+    fake.mounts(&[
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "30 22 8:2 /disk /repo/rootfs rw shared:2 - ext4 b rw",
+        "50 22 8:2 /disk / rw shared:2 - ext4 b rw",
+    ]);
+    assert_eq!(fake.left(), [Leftover::Lid]);
+}
+
+/// A machine that runs from its first file system, which is mounted on itself.
+#[test]
+fn the_root_itself_is_no_lid() {
+    let fake = Fake::new();
+    for line in ["1 1 0:2 / / rw - rootfs rootfs rw", "1 0 0:2 / / rw - rootfs rootfs rw"] {
+        fake.mounts(&[line, "22 1 0:3 / /proc rw - proc proc rw"]);
+        assert_eq!(fake.machine.mounts().len(), 2);
+        assert_eq!(fake.left(), []);
+    }
+}
+
+#[test]
+fn whether_a_lid_is_in_use_only_root_knows() {
+    let fake = Fake::user();
+    fake.mounts(&[
+        "22 1 8:1 / / rw shared:1 - ext4 a rw",
+        "50 22 8:1 /repo/rootfs / rw shared:1 - ext4 a rw",
+    ]);
+    let left = leftovers(&fake.machine);
+    assert!(left.is_uncertain());
+    assert_eq!(left.lines(&fake.machine), Vec::<String>::new());
+}
+
 #[test]
 fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
     let mut fake = Fake::new();
@@ -493,8 +560,10 @@ fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
     fake.write("/sys/fs/cgroup/pids/step10-9-1/cgroup.procs", "");
     let found = ["/sys/fs/cgroup/step10-7-1", "/sys/fs/cgroup/pids/step10-9-1"];
     assert_eq!(fake.left(), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
+    assert_eq!(leftovers(&fake.machine).young, 0);
     fake.machine.settled = Duration::from_secs(1000);
     assert_eq!(fake.left(), []);
+    assert_eq!(leftovers(&fake.machine).young, 2);
 }
 
 #[test]
