@@ -127,6 +127,10 @@ main() {
     */deps)
         # cargo starts a test in the folder of its package, and a folder made there could be taken for one of ours.
         case ${ROOTFS-/} in /*) ;; *) die "ROOTFS is \"$ROOTFS\": tests need an absolute path" ;; esac
+        # Who calls may have signals ignored that tests send (nohup, `&` in a script): that would be inherited.
+        if env --default-signal=HUP,INT,QUIT true 2>/dev/null; then
+            exec env --default-signal=HUP,INT,QUIT "$@"
+        fi
         exec "$@"
         ;;
     esac

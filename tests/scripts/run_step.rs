@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
@@ -100,6 +101,17 @@ const STEPS: [&str; 10] = [
     "step09_user",
     "step10_cgroups",
 ];
+
+#[test]
+fn a_test_gets_the_signals_that_its_caller_ignores() {
+    let fake = Fake::new(1000);
+    let mut command = Command::new("sh");
+    script(&fake.path("target/debug/deps/step01_exec-1"), "kill -INT $$; echo ignored");
+    command.args(["-c", "trap '' INT; exec \"$@\"", "sh"]).arg(fake.path("scripts/run-step.sh"));
+    let output = command.arg(fake.path("target/debug/deps/step01_exec-1")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(output.status.signal(), Some(2), "{output:?}");
+}
 
 /// A home on FUSE, or on NFS with root squash.
 #[test]
