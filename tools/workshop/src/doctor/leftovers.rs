@@ -86,8 +86,8 @@ const OURS: [&str; 2] = ["classroom-", "hold-"];
 /// What a place of a classroom host has in it: see `classroom::host`.
 const FILES: [&str; 3] = ["fstab", "init", "fifo"];
 
-/// Takes the highest lid off: with all that is mounted in it, which no path leads to (-l). Not by the path that realpath(3)
-/// makes of `/..`, which is the root's (-c). And nothing else than the root filesystem, whoever types it, and when.
+/// Takes the highest lid off: with all that is mounted in it, which no path leads to (-l). Not by the path that
+/// realpath(3) makes of `/..`, which is the root's (-c). And nothing else than the root filesystem, whoever types it, and when.
 const TAKE_OFF: &str = "[ /.. -ef \"$1\" ] && umount -c -l /..";
 
 impl Leftover {

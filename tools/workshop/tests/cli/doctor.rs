@@ -35,7 +35,8 @@ fn a_relative_root_filesystem_counts_from_where_the_caller_is() -> Result<()> {
     Ok(())
 }
 
-/// A machine of its own (in a user namespace: nothing gets from there to this one), with shared mounts, as systemd has them.
+/// A machine of its own (in a user namespace: nothing gets from there to this one), with shared mounts, as systemd has
+/// them.
 /// `spill` is step 07 without MS_PRIVATE, until pivot_root(2) refuses.
 const MACHINE: &str = r#"
 set -eu
