@@ -246,8 +246,8 @@ impl Machine {
     }
 }
 
-/// All mounts. One over the root directory is like a lid: only `/..` leads onto it, as paths begin below it. It and what
-/// is mounted in it have the same mount points in mountinfo as the machine's own: `/`, `/proc`, `/dev`.
+/// All mounts. One over the root directory is like a lid: only `/..` leads onto it, as paths begin below it. It and
+/// what is mounted in it have the same mount points in mountinfo as the machine's own: `/`, `/proc`, `/dev`.
 struct Mounts {
     /// Where the paths lead.
     below: Vec<Mount>,

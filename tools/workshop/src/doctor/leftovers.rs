@@ -87,7 +87,8 @@ const OURS: [&str; 2] = ["classroom-", "hold-"];
 const FILES: [&str; 3] = ["fstab", "init", "fifo"];
 
 /// Takes the highest lid off: with all that is mounted in it, which no path leads to (-l). Not by the path that
-/// realpath(3) makes of `/..`, which is the root's (-c). And nothing else than the root filesystem, whoever types it, and when.
+/// realpath(3) makes of `/..`, which is the root's (-c). And nothing else than the root filesystem, whoever types it, and
+/// when.
 const TAKE_OFF: &str = "[ /.. -ef \"$1\" ] && umount -c -l /..";
 
 impl Leftover {
