@@ -11,6 +11,8 @@
 # ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules. And as it may be half-finished, and start itself for
 # ever, an ordinary user's has a limit on processes. The kernel does not apply it to root: what sudo starts has none.
 #
+# A warning comes first where something is mounted over `/`: my-container without MS_PRIVATE (step 07) has done that.
+#
 # Prints nothing else on stderr, and nothing on stdout. Exit status: that of the program; 125 if it was not started.
 set -eu
 
@@ -62,6 +64,14 @@ is_refused() {
     limit_for 100
     timeout 10 prlimit --nproc="$limit" -- "$program" run true </dev/null 2>&1 |
         grep -Eqi 'EPERM|EACCES|not permitted|permission denied'
+}
+
+# `/..` leads onto what lies over `/`.
+warn_of_a_lid() {
+    if [ "$(stat -c %d:%i /)" != "$(stat -c %d:%i /..)" ]; then
+        echo 'run-step.sh: a folder lies over / (step 07 without MS_PRIVATE does that), and 09 and 10 cannot run.' \
+            'To take it off: cargo workshop doctor --fix' >&2
+    fi
 }
 
 needs_root() {
@@ -142,6 +152,7 @@ main() {
     shift
     read_options
     if ! starts_a_command "$@"; then exec "$program" "$@"; fi
+    warn_of_a_lid
     if [ -z "$own_rootfs" ] && takes_a_value --rootfs && [ ! -e "$ROOTFS" ] && [ ! -L "$ROOTFS" ]; then
         sh "$repository/rootfs-fetch.sh" || die "$name has no root filesystem to run in"
     fi

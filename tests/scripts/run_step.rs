@@ -329,6 +329,32 @@ fn the_program_takes_the_runners_place() {
     }
 }
 
+/// In a mount namespace in which a folder lies over the root directory.
+#[test]
+fn a_lid_on_the_root_directory_is_worth_a_word() {
+    let fake = Fake::new(0);
+    let mut alone = Command::new("unshare");
+    alone.args(["--user", "--map-root-user", "--mount"]);
+    if !alone.arg("true").status().unwrap().success() {
+        assert!(std::env::var_os("CI").is_none(), "user namespaces are switched off");
+        println!("NOT TESTED: user namespaces are switched off here");
+        return;
+    }
+    fake.program("debug/my-container", "echo started");
+    for (before, words) in [("mount --bind . / && ", "cargo workshop doctor --fix\n"), ("", "")] {
+        let inside = format!(
+            "{before} exec ../scripts/run-step.sh \"$PWD\"/../target/debug/my-container run sh"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &inside]);
+        command.current_dir(fake.path("bin")).env("ROOTFS", fake.dir.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.ends_with(words) && said.lines().count() == words.lines().count(), "{said}");
+        assert_eq!(output.stdout, b"started\n", "{said}");
+    }
+}
+
 #[test]
 fn bytes_and_empty_arguments_arrive() {
     let fake = Fake::new(1000);
