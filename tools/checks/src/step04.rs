@@ -407,15 +407,17 @@ fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
     let command = ["sh", "-c", inner];
-    let apart = lab.processes().iter().any(|it| it.args == command && !lab.is_foreground(it.pid));
+    let list = lab.processes();
+    if list.iter().any(|it| it.args == command && !lab.is_foreground(it.pid)) {
+        let expected = "the command is in the foreground of the terminal, and gets Ctrl-C from it";
+        return Err(running.wrong(expected, "it is not", APART));
+    }
+    // What comes before a half waits is not told from what came before there was a command.
+    let is_half =
+        |it: &&Process| it.args.get(1).is_some_and(|word| word == "run" || word == "child");
+    lab.wait_until(|| list.iter().filter(is_half).all(|half| lab.is_waiting(half.pid)));
     running.send(b"\x03");
-    running.exit().map_err(|stop| match stop {
-        Stop::Wrong(mut failure) if apart => {
-            failure.cause = APART.into();
-            Stop::Wrong(failure)
-        }
-        stop => stop,
-    })
+    running.exit()
 }
 
 const APART: &str = "the command is in another process group than your program (setpgid(2), setsid(2), or \
