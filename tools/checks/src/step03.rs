@@ -43,7 +43,11 @@ fn named(lab: &Lab) -> Result<()> {
                 .into()
         }
         "" => done.why_not_run(),
-        other => format!("sethostname(2) was called with another name: {:?}", other.trim()).into(),
+        other => format!(
+            "sethostname(2) was called with another name: {:?}",
+            other.strip_suffix('\n').unwrap_or(other)
+        )
+        .into(),
     };
     Err(done.wrong("\"container\"", done.summary(), cause))
 }

@@ -99,6 +99,9 @@ const NO_NULL: &str = "a shell opens /dev/null for what it starts in the backgro
     /dev hides the root filesystem's devices, and the host's have to be mounted in it (null, zero, full, random, \
     urandom, tty)";
 
+const NODEV: &str = "EACCES: a shell opens /dev/null for what it starts in the background. It is there, but on a mount \
+    with MS_NODEV, and there devices are none: that flag is not for what is mounted from the host's /dev";
+
 /// PID 1 of the container, as the host sees it, if the command has process numbers of its own.
 fn init(lab: &Lab, held: &Held) -> Option<Process> {
     let space = lab.namespace(held.command, "pid");
@@ -146,7 +149,9 @@ fn orphans(lab: &Lab) -> Result<()> {
         held.running.catch_up();
         let (expected, got) =
             ("the shell starts something in the background (`command &`)", "it cannot");
-        let no_null = held.wrong(expected, got, Cause::about("dev", NO_NULL));
+        let refused = held.running.done().stderr.contains("'/dev/null': Permission denied");
+        let no_null = if refused { NODEV } else { NO_NULL };
+        let no_null = held.wrong(expected, got, Cause::about("dev", no_null));
         if matches!(&no_null, Stop::Wrong(failure) if failure.got.contains("/dev/null")) {
             return Err(no_null);
         }
@@ -170,6 +175,11 @@ fn orphans(lab: &Lab) -> Result<()> {
         let left = pids.iter().filter(there).count();
         let cause = if is_init {
             command_is_init(&held)
+        } else if !lab.wait_a_moment(|| lab.is_waiting(init.pid)) {
+            "PID 1 is busy, and does not get to wait(2). A signal has come (SIGCONT): does it send it to itself, again \
+             and again? (kill(2) with the number 1 is `child` itself, in its PID namespace.) Or does a loop never \
+             wait?"
+                .into()
         } else if left == pids.len() {
             "PID 1 waits for the command only: orphans become its children, and stay zombies until it waits for them, \
              too. Wait for any child, waitpid(-1), until it was the command"
@@ -191,6 +201,9 @@ fn orphans(lab: &Lab) -> Result<()> {
     let cause = if done.status == Some(137) {
         "the command was killed with SIGKILL when another signal came (SIGCONT to PID 1): pass on the signal that \
          came, so that the command may react to it"
+    } else if done.status == Some(128 + Signal::SIGCONT as i32) {
+        "a signal has come (SIGCONT, 18), and your program ends with 128 + 18 at once: the command still ran. Pass the \
+         signal on to it, and go on waiting"
     } else {
         "your program takes the status of the orphan that ended first (128 + 12) for that of the command: compare the \
          PID that waitpid(2) returns with the command's, and go on waiting if it is another"
@@ -393,6 +406,18 @@ fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
         format!("{}   # on a terminal, then Ctrl-C", lab.typed(&["run", "sh", "-c", inner]));
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
+    let command = ["sh", "-c", inner];
+    let apart = lab.processes().iter().any(|it| it.args == command && !lab.is_foreground(it.pid));
     running.send(b"\x03");
-    running.exit()
+    running.exit().map_err(|stop| match stop {
+        Stop::Wrong(mut failure) if apart => {
+            failure.cause = APART.into();
+            Stop::Wrong(failure)
+        }
+        stop => stop,
+    })
 }
+
+const APART: &str = "the command is in another process group than your program (setpgid(2), setsid(2), or \
+    CommandExt::process_group): the terminal sends Ctrl-C to its foreground group only, and stops whoever else reads \
+    from it (SIGTTIN). Leave the command in the group that it is started in";

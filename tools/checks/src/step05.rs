@@ -72,8 +72,8 @@ pub fn need_root(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     let cause = if done.stderr.contains("No such file") && done.status == Some(1) {
-        "the command still sees the host's files: its root directory was not changed. chroot(2) has to be called in \
-         `child`, before the command is started"
+        "the command still sees the host's files: its root directory was not changed. chroot(2), or from step 07 on \
+         pivot_root(2), has to be called in `child`, before the command is started"
             .into()
     } else {
         done.why_not_run()

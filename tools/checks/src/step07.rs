@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use classroom::root::is_root;
 use nix::sys::signal::Signal;
 
 use crate::Cause;
@@ -169,6 +170,19 @@ fn dev(lab: &Lab) -> Result<()> {
     lab.soil();
     let mut trouble = held.before.lines().next().unwrap_or_default().to_string();
     let mounts = lab.mounts_of(held.command);
+    // To root of another user namespace the kernel forbids it.
+    let is_hosts = is_root() && lab.namespace(held.command, "user") == lab.namespace(1, "user");
+    let names = ["null", "zero", "full", "random", "urandom", "tty"];
+    let writable = mounts.iter().find(|mount| {
+        names.iter().any(|name| mount.point == format!("/dev/{name}")) && !mount.read_only
+    });
+    if let (true, Some(mount)) = (trouble.is_empty() && is_hosts, writable) {
+        let got = format!("{} can be", mount.point);
+        let cause = "a device that is mounted from the host is the host's own: a chmod(1) inside is one outside. Make \
+                     each of these mounts read-only (that does not forbid to write to the device): mount(2) once more, \
+                     with MS_BIND | MS_REMOUNT | MS_RDONLY. The first call, MS_BIND alone, ignores other flags";
+        return Err(held.wrong("the host's devices cannot be changed from inside", &got, cause));
+    }
     let on_tmpfs =
         mounts.iter().any(|mount| mount.point.ends_with("/dev") && mount.kind == "tmpfs");
     if trouble.is_empty() {

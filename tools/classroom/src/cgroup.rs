@@ -52,6 +52,17 @@ impl Cgroups {
             .collect()
     }
 
+    /// Where they are, below /sys/fs/cgroup on the host: `pids/NAME` on version 1, `NAME` on version 2.
+    pub fn places(&self) -> Vec<String> {
+        let tree = |path: &PathBuf| {
+            let at = self.folders.iter().position(|folder| path.parent() == Some(folder));
+            at.filter(|_| !self.v2).map_or(String::new(), |at| format!("{}/", TREES[at]))
+        };
+        let name =
+            |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.all().map(|path| tree(&path) + &name(&path)).collect()
+    }
+
     /// The value of a file of the only cgroup on the host: `v2_file` such as `memory.max`, or where this is version 1
     /// `v1_file` such as `memory/memory.limit_in_bytes`, which is tree and name.
     ///

@@ -1,5 +1,7 @@
 //! What is handed from `run` to `child`, and from `child` to the command.
 
+use classroom::root::quoted;
+
 use super::Case;
 use super::Explains::All;
 use super::Explains::NotRun;
@@ -7,6 +9,7 @@ use super::Row;
 use super::otherwise;
 use super::said;
 use super::seen;
+use crate::lab::Call;
 
 pub const ROWS: &[Row] = &[
     seen(
@@ -37,6 +40,81 @@ pub const ROWS: &[Row] = &[
         |it| shift(it) == Some(Shift::Behind),
         "something stands behind the command: {handed}. From the command on everything belongs to the command: what is \
          for `child` itself (its options, the runner's number) has to be handed on before it",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::Misplaced),
+        "the subcommand `child` does not come first: {handed}. It tells the two halves apart, and stands right behind \
+         /proc/self/exe",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| shift(it) == Some(Shift::Joined),
+        "the words of the command were made one: {handed}. Each of them is an argument of its own, Command::args",
+    ),
+    seen(
+        "named",
+        NotRun,
+        |it| tried_name(it).is_some_and(|name| name == "child"),
+        "there is no program called `child`: what has to be started again is your own program, /proc/self/exe, and \
+         `child` is its first argument",
+    ),
+    seen(
+        "runs",
+        NotRun,
+        |it| {
+            let words = it.done.words();
+            words.len() > 1
+                && shift(it).is_none()
+                && tried_name(it).is_some_and(|name| name != words[0] && words[1..].contains(&name))
+        },
+        "another word of the command was taken for the program: it was looked for as {tried}. The first one, \
+         command[0], is the program, and command[1..] are its arguments",
+    ),
+    seen(
+        "waits",
+        NotRun,
+        |it| {
+            let trace = it.trace();
+            let leaves = |call: &Call| call.pid == trace.runner();
+            it.done.status == Some(0)
+                && it.done.stdout.is_empty()
+                && !trace.second_halves().is_empty()
+                && trace.waited().is_none()
+                && trace.named("exit_group").any(leaves)
+        },
+        "`run` does not wait for `child`: it starts it, and ends at once. wait(2) for it, for example with \
+         Child::wait()",
+    ),
+    seen(
+        "runs",
+        NotRun,
+        |it| {
+            it.lab().check() == "runs"
+                && it.done.status == Some(0)
+                && it.done.stdout.is_empty()
+                && it.trace().command().is_some()
+                && it.trace().waited().is_some()
+        },
+        "the command has run, and what it says does not come out: stdout of the command (or of `child`) is not that of \
+         your program. No Stdio::piped, no output(): spawn() and status() inherit it",
+    ),
+    said(
+        "dies_with_runner",
+        NotRun,
+        |it| it.says("the runner has died"),
+        "the runner has not died, but your program believes it: it compares two numbers that are not of the same kind. \
+         `run` reads its own from /proc/self, and `child` finds it as PPid in /proc/self/status, both in the host's \
+         /proc. (In the new PID namespace getppid(2) is 0, and numbers begin at 1.) `child` was started as {handed}",
+    ),
+    said(
+        "orphans",
+        NotRun,
+        |it| it.says_one_of(&["No child processes", "ECHILD"]),
+        "ECHILD: nobody is left to wait for. The command has ended, and a wait(2) before this one has told so; your \
+         program did not know it by its number: compare what wait(2) returns with Child::id()",
     ),
     seen(
         "lookup",
@@ -97,6 +175,8 @@ fn failed_otherwise(it: &Case) -> bool {
 /// How what was run differs from what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Shift {
+    Misplaced,
+    Joined,
     More,
     Less,
     Eaten,
@@ -110,6 +190,13 @@ fn shift(it: &Case) -> Option<Shift> {
     let run = run.or_else(|| announced(&it.done.stderr));
     let behind =
         handed.iter().position(|word| word == "child").map_or(&handed[..], |at| &handed[at + 1..]);
+    let last = handed.iter().rposition(|word| word == "child");
+    if last.is_some_and(|at| at > 0) && handed.first().is_some_and(|word| word != "child") {
+        return Some(Shift::Misplaced);
+    }
+    if asked.len() > 1 && behind.contains(&asked.join(" ")) {
+        return Some(Shift::Joined);
+    }
     if behind.len() > asked.len() && behind.ends_with(asked) {
         let before = &behind[..behind.len() - asked.len()];
         let own = [it.trace().program(), "run"];
@@ -147,6 +234,13 @@ fn tried_paths(it: &Case) -> Vec<String> {
     failed.iter().map(|call| call.arg(0).to_string()).collect()
 }
 
+/// The name of the program that could not be started.
+fn tried_name(it: &Case) -> Option<String> {
+    let tried = tried_paths(it);
+    it.trace().command().is_none().then_some(())?;
+    tried.last()?.rsplit('/').next().map(String::from)
+}
+
 /// Where the command was looked for.
 pub fn tried(it: &Case) -> String {
     let paths = tried_paths(it).into_iter().take(2).map(|path| format!("{path:?}"));
@@ -166,7 +260,8 @@ fn handed_words(it: &Case) -> Option<Vec<String>> {
 
 /// What `run` hands on, as one would type it.
 pub fn handed(it: &Case) -> String {
-    format!("`{}`", handed_words(it).unwrap_or_default().join(" "))
+    let words = handed_words(it).unwrap_or_default();
+    format!("`{}`", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
 }
 
 /// What a panic says, and what to do.

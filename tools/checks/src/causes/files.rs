@@ -32,9 +32,15 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && has_mount_namespace(it) && private(it).is_none(),
+        |it| {
+            it.failed("pivot_root", PIVOT)
+                && has_mount_namespace(it)
+                && private(it).is_none()
+                && !is_swapped(it)
+        },
         "EINVAL: the mount that the new root lies on is shared, and pivot_root(2) refuses that. Make all mounts \
-         private: mount(2) on \"/\" with MS_REC | MS_PRIVATE, in the new mount namespace, before the first mount",
+         private: mount(2) on \"/\" with MS_REC | MS_PRIVATE, in the new mount namespace, before the first mount. \
+         (That is a call of its own: beside MS_BIND the flag is ignored.)",
     ),
     seen(
         "starts",
@@ -93,8 +99,63 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Yes),
+        |it| {
+            it.failed("pivot_root", PIVOT)
+                && is_private(it)
+                && entered(it) == Some(Entered::Yes)
+                && !is_swapped(it)
+        },
         "{call}: its manual page lists the reasons under ERRORS. Before it came: {before}",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", PIVOT) && is_swapped(it),
+        "the two paths are the wrong way round: {bind}. mount(2) takes first what is to be mounted, the root \
+         filesystem, and then where: \"/\"",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", &["ENOENT"]) && called(it, "umount2"),
+        "ENOENT: umount2(\".\", MNT_DETACH) came before {call}, and has taken off the new root itself. First exchange \
+         the roots: then the old one lies on top, and that is what goes",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| it.failed("pivot_root", &["ENOENT"]) && !called(it, "umount2"),
+        "ENOENT: {call}. One of the two paths is not there. Both count from the working directory, and that is the new \
+         root by now: \".\" and \".\" will do (a folder for the old root has to be made first, in the new one)",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            mount_failed(it, "EINVAL")
+                && it.call().is_some_and(|call| call.has("MS_PRIVATE") || call.has("MS_SLAVE"))
+        },
+        "EINVAL: {call}. Only a mount can be made private, and that is none: all of them are, by \"/\" with MS_REC",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| mount_failed(it, "EINVAL") && it.call().is_some_and(|call| call.has("MS_MOVE")),
+        "EINVAL: {call}. MS_MOVE moves something that is mounted already; what makes a directory a mount is MS_BIND",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| it.failed("open", &["EROFS"]),
+        "EROFS: {call}. The file system that is mounted there is read-only (MS_RDONLY), and so nothing can be made in \
+         it: that flag is for what is mounted on the files, afterwards",
+    ),
+    said(
+        "dev",
+        NotRun,
+        |it| it.says("File exists") && it.says("dev") && !it.failed("open", &["EEXIST"]),
+        "EEXIST: a file in /dev is left over from the run before. This /dev is the root filesystem's own when the \
+         files are made: first mount a tmpfs over it, then make the files in it",
     ),
     said(
         "starts",
@@ -312,7 +373,7 @@ pub const ROWS: &[Row] = &[
          takes off only the last one",
     ),
     seen(
-        "proc_gone",
+        "",
         All,
         |it| it.failed("umount2", &["EBUSY"]),
         "EBUSY: somebody still uses what is mounted there, a process in the background for example. MNT_DETACH takes \
@@ -406,7 +467,8 @@ fn has_mount_namespace(it: &Case) -> bool {
 /// The call that makes mounts private (or, as good, slaves).
 fn private<'a>(it: &'a Case) -> Option<&'a Call> {
     let propagation = |call: &&Call| {
-        call.done() && ["MS_PRIVATE", "MS_SLAVE", "MS_UNBINDABLE"].iter().any(|flag| call.has(flag))
+        let flags = ["MS_PRIVATE", "MS_SLAVE", "MS_UNBINDABLE"];
+        call.done() && !call.has("MS_BIND") && flags.iter().any(|flag| call.has(flag))
     };
     it.trace().named("mount").find(propagation)
 }
@@ -423,6 +485,16 @@ fn bind<'a>(it: &'a Case) -> Option<&'a Call> {
             && !call.has("MS_REMOUNT")
             && !call.arg(1).contains("dev/")
     })
+}
+
+/// Whether it was to be the other way round.
+fn is_swapped(it: &Case) -> bool {
+    bind(it).is_some_and(|call| call.arg(0) == "/" && call.arg(1) != "/")
+}
+
+/// That call.
+pub fn bound(it: &Case) -> String {
+    bind(it).map_or(String::new(), Call::shown)
 }
 
 /// The first mount that shows on the host because it came too early.

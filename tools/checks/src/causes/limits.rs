@@ -29,6 +29,39 @@ pub const ROWS: &[Row] = &[
          folder (pids.max, memory.max, cpu.max), on version 1 each controller has a tree of its own \
          (/sys/fs/cgroup/pids/…), and the cgroup has to be made before its files are there",
     ),
+    said(
+        "pids_limit",
+        NotRun,
+        |it| {
+            it.says("there is no") && it.says("/sys/fs/cgroup/") && !is_top_file(it) && !is_made(it)
+        },
+        "the cgroup was not made: its files are there as soon as mkdir(2) has made its folder, in each tree that has a \
+         limit",
+    ),
+    said(
+        "pids_limit",
+        NotRun,
+        |it| {
+            it.says("there is no") && it.says("/sys/fs/cgroup/") && !is_top_file(it) && is_made(it)
+        },
+        "the cgroup was made, but this file is not in it. On version 1 each controller has a tree of its own: pids.max \
+         is below /sys/fs/cgroup/pids, memory.limit_in_bytes below /sys/fs/cgroup/memory, cpu.cfs_quota_us below \
+         /sys/fs/cgroup/cpu. (Version 2 has one, with pids.max, memory.max and cpu.max)",
+    ),
+    seen(
+        "cgroup_root",
+        NotRun,
+        |it| it.failed("mkdir", &["ENOENT"]) && in_cgroups(it) && has_left(it),
+        "ENOENT: {call}. /sys is out of reach as soon as the old root is gone: make the cgroup, and join it, before \
+         pivot_root(2)",
+    ),
+    seen(
+        "pids_limit",
+        NotRun,
+        |it| it.failed("mkdir", &["ENOENT"]) && in_cgroups(it) && !has_left(it),
+        "ENOENT: {call}. mkdir(2) makes one folder, and the one above it is not there: /sys/fs/cgroup/pids/NAME \
+         (version 1), or /sys/fs/cgroup/NAME (version 2)",
+    ),
     seen(
         "pids_limit",
         NotRun,
@@ -61,7 +94,7 @@ pub const ROWS: &[Row] = &[
     said(
         "pids_limit",
         NotRun,
-        |it| it.says_one_of(&["/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"]),
+        is_top_file,
         "the name of the cgroup is empty, so that its folder is the top one, which has no limits. `run` makes a name \
          up, and has to tell it to `child`",
     ),
@@ -104,6 +137,21 @@ pub const ROWS: &[Row] = &[
          without a limit. `child` has to join, itself, before it starts the command",
     ),
 ];
+
+/// Whether it complains of a file that would be in the top folder.
+fn is_top_file(it: &Case) -> bool {
+    it.says_one_of(&["/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"])
+}
+
+/// Whether a cgroup was made.
+fn is_made(it: &Case) -> bool {
+    it.trace().named("mkdir").any(|call| call.done() && call.arg(0).contains("/sys/fs/cgroup/"))
+}
+
+/// Whether the root was changed before.
+fn has_left(it: &Case) -> bool {
+    ["pivot_root", "chroot"].iter().any(|name| it.trace().named(name).any(Call::done))
+}
 
 fn in_cgroups(it: &Case) -> bool {
     it.call().is_some_and(|call| call.args.iter().any(|arg| arg.contains("/sys/fs/cgroup")))

@@ -180,7 +180,9 @@ impl<'a> Case<'a> {
     /// Puts what is known into a text.
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_string();
-        let values: [Value; 11] = [
+        let values: [Value; 13] = [
+            ("{others}", namespaces::others),
+            ("{bind}", files::bound),
             ("{joined}", limits::joined),
             ("{memory}", limits::memory),
             ("{tried}", command_line::tried),

@@ -71,6 +71,16 @@ pub const ROWS: &[Row] = &[
          before Command::spawn",
     ),
     seen(
+        "hostname_out",
+        Checks(&["named", "hostname_out"]),
+        |it| {
+            it.trace().named("sethostname").any(Call::done)
+                && it.trace().namespace("CLONE_NEWUTS").is_none()
+        },
+        "sethostname(2) has renamed the host: nobody has called unshare(2) with CLONE_NEWUTS (or clone(2)) before \
+         it{others}",
+    ),
+    seen(
         "named",
         Checks(&["named", "hostname_out"]),
         named_early,
@@ -78,6 +88,14 @@ pub const ROWS: &[Row] = &[
          call it in `child`, after unshare(CLONE_NEWUTS), not before it",
     ),
 ];
+
+/// The namespaces that it has asked for instead.
+pub fn others(it: &Case) -> String {
+    match &it.trace().namespaces()[..] {
+        [] => String::new(),
+        flags => format!(", only with {}", flags.join(", ")),
+    }
+}
 
 fn death_signals<'a>(it: &'a Case) -> impl Iterator<Item = &'a Call> {
     it.trace().named("prctl").filter(|call| call.has("PR_SET_PDEATHSIG"))
@@ -94,7 +112,7 @@ fn named_early(it: &Case) -> bool {
     named.is_some_and(|named| {
         it.trace()
             .namespace("CLONE_NEWUTS")
-            .is_none_or(|made| made.at > named.at || !it.trace().is_ancestor(made.pid, named.pid))
+            .is_some_and(|made| made.at > named.at || !it.trace().is_ancestor(made.pid, named.pid))
     })
 }
 
@@ -134,11 +152,7 @@ pub fn together(held: &Held, kind: &str, flag: &str) -> Option<String> {
     }
     let done = held.running.done();
     let it = Case::new(&done, false);
-    let others = it.trace().namespaces();
-    let others = match &others[..] {
-        [] => String::new(),
-        flags => format!(", only with {}", flags.join(", ")),
-    };
+    let others = others(&it);
     let late = || {
         format!(
             "your program itself is in a new {kind} namespace, but the command is not: unshare({flag}) came after the \

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use nix::sys::signal::Signal;
+
 use super::Evidence;
 use super::Explains::All;
 use super::Row;
@@ -134,6 +136,11 @@ pub fn hang(running: &Running) -> Cause {
         was stopped";
     const BECOMES_ITSELF: &str = "your program becomes itself again and again, by execve(2) without an end (exec() in \
         place of spawn(), and not of the command): what runs as the `child` has to start the command";
+    const BLOCKED: &str = "SIGCHLD is blocked in your program, so that nobody tells it when the command has ended, and \
+        it waits for ever. The mask that was set to hold signals back (SigSet::all().thread_block()) has to go before \
+        it waits: SigSet::empty().thread_set_mask()";
+    const NOT_HANDLED: &str = "your program waits for signals, but SIGCHLD is not among those that it handles: so \
+        nobody tells it when the command has ended";
     let lab = running.lab;
     if running.session().status().is_some() {
         return LEAVES_BEHIND.into();
@@ -148,14 +155,27 @@ pub fn hang(running: &Running) -> Cause {
     let becomes_itself = lab.wait_a_moment(|| {
         stacks().iter().any(|(pid, place)| before.get(pid).is_some_and(|old| old != place))
     });
+    let halves: Vec<u32> =
+        lab.processes().iter().filter(|it| is_half(&it.args)).map(|it| it.pid).collect();
+    let any = |which: &str, signal: Signal| {
+        halves.iter().any(|pid| lab.signals(*pid, which).contains(&(signal as i32)))
+    };
+    let told = any("SigCgt", Signal::SIGCHLD) || !any("SigCgt", Signal::SIGTERM);
     match running.inside().and_then(|command| lab.process(command)) {
+        Some(command) if !command.zombie => COMMAND_RUNS,
+        _ if any("SigBlk", Signal::SIGCHLD) && !running.session().stdout().is_empty() => BLOCKED,
+        _ if !told && !running.session().stdout().is_empty() => NOT_HANDLED,
         None if becomes_itself => return Cause::about("named", BECOMES_ITSELF),
         None if running.session().stdout().is_empty() => NOT_STARTED_YET,
         None => WAITS_FOR_NOTHING,
-        Some(command) if command.zombie => NOT_WAITED_FOR,
-        Some(_) => COMMAND_RUNS,
+        Some(_) => NOT_WAITED_FOR,
     }
     .into()
+}
+
+/// Whether these are the arguments of one of the program's two halves.
+fn is_half(args: &[String]) -> bool {
+    args.get(1).is_some_and(|word| word == "run" || word == "child")
 }
 
 /// What has become of a host that is not there any more, or has another root directory.
@@ -191,6 +211,16 @@ pub fn lost(lab: &Lab) -> Option<Failure> {
                 points(&lost)
             ),
             cause: why_unmounted(lab),
+        });
+    }
+    if lab.is_dev_read_only() {
+        let cause = "mount(2) with MS_REMOUNT and without MS_BIND changes the file system itself, wherever it is \
+                     mounted, and not only this one mount of it: MS_BIND | MS_REMOUNT | MS_RDONLY";
+        return Some(Failure {
+            did,
+            expected: "the host's /dev stays as it is".into(),
+            got: "all of the host's /dev is read-only now (your machine's would be)".into(),
+            cause: Cause::about("dev", cause),
         });
     }
     let cause = "the host's own mounts were made private: mount(2) with MS_PRIVATE came before unshare(CLONE_NEWNS), \

@@ -28,6 +28,8 @@ pub struct Mount {
     pub kind: String,
     /// Whether what is mounted on it shows in its copies, too.
     pub shared: bool,
+    /// Whether this mount (not the file system on it) is read-only.
+    pub read_only: bool,
 }
 
 impl Lab {
@@ -117,6 +119,15 @@ impl Lab {
         )
     }
 
+    /// Whether nothing can be written to the file system that the host's /dev is on.
+    pub(crate) fn is_dev_read_only(&self) -> bool {
+        let mounts = format!("/proc/{}/mountinfo", self.host.pid());
+        let mounts = fs::read_to_string(mounts).unwrap_or_default();
+        let dev = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/dev"));
+        let options = dev.and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+        options.split(',').next() == Some("ro")
+    }
+
     /// What is mounted for a process.
     pub fn mounts_of(&self, pid: u32) -> Vec<Mount> {
         mounts(&fs::read_to_string(self.proc(pid, "mountinfo")).unwrap_or_default())
@@ -178,6 +189,14 @@ impl Lab {
         stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
     }
 
+    /// Whether a process is in the foreground of its terminal, or has none. (proc_pid_stat(5): fields 5 and 8.)
+    pub(crate) fn is_foreground(&self, pid: u32) -> bool {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        fields.get(5).is_none_or(|foreground| *foreground == "-1" || *foreground == fields[2])
+    }
+
     /// A set of signals of a process: `SigBlk`, `SigIgn`, `SigCgt`, or `ShdPnd`, as proc_pid_status(5) calls them.
     pub fn signals(&self, pid: u32, which: &str) -> Vec<i32> {
         let status = fs::read_to_string(self.proc(pid, "status")).unwrap_or_default();
@@ -193,6 +212,7 @@ fn mounts(table: &str) -> Vec<Mount> {
             point: left.split(' ').nth(4).unwrap_or_default().to_string(),
             kind: right.split(' ').next().unwrap_or_default().to_string(),
             shared: left.contains(" shared:"),
+            read_only: left.split(' ').nth(5).is_some_and(|flags| flags.starts_with("ro")),
         }
     };
     table.lines().map(mount).collect()
