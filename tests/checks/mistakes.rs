@@ -29,7 +29,14 @@ static PROGRAMS: LazyLock<BTreeMap<&str, Result<PathBuf>>> =
 /// Whether it is found, and named.
 fn is_named(mistake: &Edited) -> Result<()> {
     let program = PROGRAMS[mistake.name].as_ref().map_err(Error::clone)?;
-    let mut bench = Bench::new(program);
+    is_named_on(Bench::new(program), mistake, &mistake.words("cause"))?;
+    match &mistake.words("said")[..] {
+        [] => Ok(()),
+        causes => is_named_on(Bench::without_strace(program), mistake, causes),
+    }
+}
+
+fn is_named_on(mut bench: Bench, mistake: &Edited, causes: &[&str]) -> Result<()> {
     for check in holding_at(mistake.step) {
         let failure = match bench.run(check) {
             Verdict::Passed => continue,
@@ -50,9 +57,9 @@ fn is_named(mistake: &Edited) -> Result<()> {
             let rivals = cause.rivals.join("\n    or: ");
             return Err(Error::Failed(format!("{report}\n    or: {rivals}")));
         }
-        let [checks, abouts, causes] = ["check", "about", "cause"].map(|word| mistake.words(word));
+        let [checks, abouts] = ["check", "about"].map(|word| mistake.words(word));
         let named = checks.iter().flat_map(|names| names.split(" or ")).any(|it| it == check.name)
-            && abouts.iter().all(|name| *name == about)
+            && abouts.iter().all(|names| names.split(" or ").any(|it| it == about))
             && causes.iter().all(|part| cause.text.contains(part));
         let wrong = || {
             Error::Failed(format!("{report}\n    instead of: {checks:?}, {abouts:?}, {causes:?}"))

@@ -217,12 +217,18 @@ pub fn holding_at(step: Step) -> impl Iterator<Item = &'static Check> {
 pub struct Bench {
     program: PathBuf,
     lab: Option<Lab>,
+    has_strace: bool,
 }
 
 impl Bench {
     /// A bench for this program.
     pub fn new(program: &Path) -> Bench {
-        Bench { program: program.to_path_buf(), lab: None }
+        Bench { program: program.to_path_buf(), lab: None, has_strace: true }
+    }
+
+    /// The same, on which there is no strace(1), wherever it is.
+    pub fn without_strace(program: &Path) -> Bench {
+        Bench { has_strace: false, ..Bench::new(program) }
     }
 
     /// Runs one check. It always ends: whatever hangs, forks or prints without end is stopped.
@@ -232,6 +238,9 @@ impl Bench {
             Ok(lab) => lab,
             Err(why) => return Verdict::Impossible(why.to_string()),
         };
+        if !self.has_strace {
+            lab.hide_strace();
+        }
         lab.begin(check.name);
         let seen = (check.observe)(&lab);
         if let Some(failure) = causes::lost(&lab) {

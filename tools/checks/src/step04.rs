@@ -13,6 +13,7 @@ use crate::lab::Done;
 use crate::lab::Held;
 use crate::lab::Lab;
 use crate::lab::Process;
+use crate::lab::Running;
 
 pub const CHECKS: &[Check] = &[
     check! { 4, pids, "numbers its processes from 1",
@@ -32,6 +33,23 @@ pub const CHECKS: &[Check] = &[
             "Unblock what you have blocked before Command::spawn: SigSet::empty().thread_set_mask().",
         ],
         lines: ["thread_set_mask()"],
+    },
+    check! { 4, sleeps, "sleeps while the command runs",
+        read: "wait(2), sigwaitinfo(2), time(7)",
+        hints: [
+            "What does `top` show while the container does nothing?",
+            "Both halves ask once what has happened up to now, without waiting (pending()). From then on they wait for \
+             the next signal, SIGCHLD for example: SignalsInfo::wait().",
+        ],
+        lines: ["early = false", "signals.wait()"],
+    },
+    check! { 4, own_signals, "keeps SIGCHLD to itself",
+        read: "signal(7), kill(2)",
+        hints: [
+            "SIGCHLD tells a process of *its* children. Whose are they, where PID 1 gets one?",
+            "Pass on what comes from others; at SIGCHLD only look who has ended.",
+        ],
+        lines: ["Ok(Signal::SIGCHLD) => {}"],
     },
     check! { 4, orphans, "reaps orphans, and does not take their status for the command's",
         read: "pid_namespaces(7), waitpid(2)",
@@ -275,6 +293,56 @@ fn signals(lab: &Lab) -> Result<()> {
     Err(running.wrong("the command has no signal blocked or ignored", &got, cause))
 }
 
+/// Whether a process waits, and has not got a signal that it has not seen yet.
+fn is_settled(lab: &Lab, pid: u32, signal: Signal) -> bool {
+    !lab.signals(pid, "ShdPnd").contains(&(signal as i32)) && lab.is_waiting(pid)
+}
+
+/// Whoever asks in a loop, in place of waiting, is never found waiting.
+fn sleeps(lab: &Lab) -> Result<()> {
+    let (held, init) = hold(lab, "")?;
+    for (half, pid) in [("`run`", held.runner), ("`child`", init.pid)] {
+        let mut looks = 0;
+        let sleeps = lab.wait_until(|| {
+            looks = if lab.is_waiting(pid) { looks + 1 } else { 0 };
+            looks == 3
+        });
+        if sleeps {
+            continue;
+        }
+        let cause = "it never waits: a loop asks again and again what has happened (pending(), WNOHANG), and that takes \
+                     a whole CPU for as long as the container runs. Only the first time is it not to wait (`early`, which \
+                     has to end with that); then SignalsInfo::wait(): SIGCHLD comes when somebody has ended";
+        let expected = "both halves sleep while the command waits for a line (state S in `ps`)";
+        return Err(held.wrong(expected, &format!("{half} runs all the time (state R)"), cause));
+    }
+    held.release()?;
+    Ok(())
+}
+
+/// Whoever stops a process makes its parent get a SIGCHLD.
+fn own_signals(lab: &Lab) -> Result<()> {
+    let (held, init) = hold(lab, "trap : CHLD; ")?;
+    if init.pid == held.command {
+        held.release()?;
+        return Ok(());
+    }
+    // What comes while it is stopped stays to be seen.
+    lab.host.run(&format!("kill -STOP {}", held.command))?;
+    lab.wait_until(|| lab.is_stopped(held.command));
+    lab.wait_until(|| is_settled(lab, init.pid, Signal::SIGCHLD));
+    let told = lab.signals(held.command, "ShdPnd").contains(&(Signal::SIGCHLD as i32));
+    lab.host.run(&format!("kill -CONT {}", held.command))?;
+    if !told {
+        held.release()?;
+        return Ok(());
+    }
+    let cause = "SIGCHLD is passed on to the command, and that believes that a child of its own has ended. It is for \
+                 PID 1 itself: somebody has ended (or was stopped), and wait(2) tells who. Pass on all others";
+    let expected = "something happens to a child of PID 1: the command gets no SIGCHLD of that";
+    Err(held.wrong(expected, "it gets one", cause))
+}
+
 fn dies_with_runner(lab: &Lab) -> Result<()> {
     // It does not end of other signals: only SIGKILL will do.
     let (held, init) = hold(lab, "trap \"\" TERM INT HUP; ")?;
@@ -391,33 +459,77 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
                      (CLONE_NEWPID), or PID 1 still runs";
         return Err(done.wrong(expected, "a process in the background still runs", cause));
     }
-    if done.status == Some(130) {
+    if done.status != Some(130) {
+        let cause = format!("Ctrl-C has ended the command, that is 128 + 2. {HANDLERS}");
+        return Err(done.wrong(expected, done.ending(), cause));
+    }
+    ctrl_c_once(lab)
+}
+
+/// What the terminal has sent to the command already is not passed on to it. `child` is stopped until the command has
+/// got the terminal's: two that come at the same time are one.
+fn ctrl_c_once(lab: &Lab) -> Result<()> {
+    let inner = "trap \"n=x\\$n; echo caught-\\$n\" INT; trap \"exit 5\" USR1; echo ready; while true; do :; done";
+    let mut running = start_on_terminal(lab, inner)?;
+    let command = command_of(lab, inner).unwrap_or(0);
+    let parent = |pid| lab.process(pid).map_or(0, |process| process.parent);
+    let child = parent(command);
+    let halves = [child, parent(child)];
+    if lab.numbers(child).last() != Some(&1) {
         return Ok(());
     }
-    let cause = format!("Ctrl-C has ended the command, that is 128 + 2. {HANDLERS}");
-    Err(done.wrong(expected, done.ending(), cause))
+    let settled = || halves.iter().all(|pid| is_settled(lab, *pid, Signal::SIGINT));
+    lab.wait_until(settled);
+    lab.host.run(&format!("kill -STOP {child}"))?;
+    lab.wait_until(|| lab.is_stopped(child));
+    running.send(b"\x03");
+    let first = running.until("caught-x\r\n");
+    lab.host.run(&format!("kill -CONT {child}"))?;
+    first?;
+    lab.wait_until(settled);
+    lab.host.run(&format!("kill -USR1 {command}"))?;
+    let done = running.exit()?;
+    if !done.stdout.contains("caught-xx") {
+        return Ok(());
+    }
+    let cause = "the command gets SIGINT twice: the terminal has sent it already, to every process in the foreground, and \
+                 your program passes its own on as well. What comes from the terminal (SIGINT, SIGQUIT, SIGWINCH; no \
+                 process has sent it) is not to be passed on to a command in the same process group";
+    let expected = "Ctrl-C, once: the command catches one SIGINT";
+    Err(done.wrong(expected, "it catches two", cause))
 }
 
 /// Runs a script inside, on a terminal, and types Ctrl-C as soon as it is ready.
 fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
+    let mut running = start_on_terminal(lab, inner)?;
+    if command_of(lab, inner).is_some_and(|pid| !lab.is_foreground(pid)) {
+        let expected = "the command is in the foreground of the terminal, and gets Ctrl-C from it";
+        return Err(running.wrong(expected, "it is not", APART));
+    }
+    running.send(b"\x03");
+    running.exit()
+}
+
+/// Starts a script inside, on a terminal, and waits until it is ready.
+fn start_on_terminal<'a>(lab: &'a Lab, inner: &str) -> Result<Running<'a>> {
     // exec: script(1) starts a shell, and that one is not to answer Ctrl-C for us.
     let line = format!("exec {} run sh -c '{inner}'", lab.program());
     let shown =
         format!("{}   # on a terminal, then Ctrl-C", lab.typed(&["run", "sh", "-c", inner]));
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
-    let command = ["sh", "-c", inner];
-    let list = lab.processes();
-    if list.iter().any(|it| it.args == command && !lab.is_foreground(it.pid)) {
-        let expected = "the command is in the foreground of the terminal, and gets Ctrl-C from it";
-        return Err(running.wrong(expected, "it is not", APART));
-    }
     // What comes before a half waits is not told from what came before there was a command.
     let is_half =
         |it: &&Process| it.args.get(1).is_some_and(|word| word == "run" || word == "child");
+    let list = lab.processes();
     lab.wait_until(|| list.iter().filter(is_half).all(|half| lab.is_waiting(half.pid)));
-    running.send(b"\x03");
-    running.exit()
+    Ok(running)
+}
+
+/// The process that runs this script.
+fn command_of(lab: &Lab, inner: &str) -> Option<u32> {
+    let command = ["sh", "-c", inner];
+    lab.processes().into_iter().find(|it| it.args == command).map(|it| it.pid)
 }
 
 const APART: &str = "the command is in another process group than your program (setpgid(2), setsid(2), or \

@@ -3,6 +3,7 @@
 use classroom::Session;
 use nix::sys::signal::Signal;
 
+use crate::Cause;
 use crate::Check;
 use crate::Result;
 use crate::causes::PROC_ON_HOST;
@@ -41,6 +42,10 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+const NOBODY: &str = "nobody has mounted proc where the command sees it, on the root filesystem's /proc: mount(2) with the \
+    type \"proc\", in `child`, after the root has changed. (In step 07 before that, and so by a path that is relative to \
+    the new root: \"proc\". \"/proc\" is the old root's until pivot_root(2), and goes with it)";
+
 /// Prints whether /proc is there, whether it is of the shell's own PID namespace, and all its command lines.
 const LOOK: &str = "if read -r pid rest 2>&- </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \
     cat /proc/[0-9]*/cmdline 2>&- | tr '\\0' ' '; ";
@@ -66,17 +71,14 @@ pub fn need_proc(lab: &Lab) -> Result<()> {
         "none" if on_host() => {
             ("/proc is empty; on the host, another proc is mounted on /proc", PROC_ON_HOST)
         }
-        "none" => (
-            "/proc is empty",
-            "nobody has mounted proc on the root filesystem's /proc: mount(2) with the type \"proc\", in `child`, \
-             after the root has changed",
-        ),
+        "none" => ("/proc is empty", NOBODY),
         _ => (
             "/proc shows the host's processes",
             "a proc file system shows the PID namespace of whoever mounts it: this one was mounted by `run`, or is the \
              host's own. Mount it in `child`, which is PID 1 of the new namespace",
         ),
     };
+    let cause = if cause == NOBODY { Cause::about("proc", cause) } else { cause.into() };
     Err(held.wrong(
         "/proc shows PID 1 and what it has started, and no process of the host",
         got,

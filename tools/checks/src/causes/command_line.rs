@@ -31,8 +31,8 @@ pub const ROWS: &[Row] = &[
         NotRun,
         |it| shift(it) == Some(Shift::Eaten) && is_told(it),
         "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects \
-         before the command (from step 04 on the runner's number, in step 10 the name of the cgroup) has to be handed \
-         on by `run`, in the same order",
+         before the command (from step 04 on the runner's number, read_link(\"/proc/self\"); in step 10 the name of the \
+         cgroup) has to be handed on by `run`, in the same order",
     ),
     seen(
         "named",
@@ -105,16 +105,25 @@ pub const ROWS: &[Row] = &[
         "dies_with_runner",
         NotRun,
         |it| it.says("the runner has died"),
-        "the runner has not died, but your program believes it: it compares two numbers that are not of the same kind. \
-         `run` reads its own from /proc/self, and `child` finds it as PPid in /proc/self/status, both in the host's \
-         /proc. (In the new PID namespace getppid(2) is 0, and numbers begin at 1.) `child` was started as {handed}",
+        "the runner has not died, but your program believes it: PPid in /proc/self/status is not what `child` has got \
+         as the runner's number. Either it was not handed on first, child.arg(read_link(\"/proc/self\")), with `child`'s \
+         fields in the same order; or the two numbers are not of the same kind (both come from the host's /proc; in \
+         the new PID namespace getppid(2) is 0, and numbers begin at 1). `child` was started as {handed}",
     ),
     said(
         "orphans",
         NotRun,
         |it| it.says_one_of(&["No child processes", "ECHILD"]),
-        "ECHILD: nobody is left to wait for. The command has ended, and a wait(2) before this one has told so; your \
-         program did not know it by its number: compare what wait(2) returns with Child::id()",
+        "ECHILD: nobody is left to wait for. The loop that waits goes on after the process that it waits for has ended: \
+         it did not know it by its number. It has to end as soon as what wait(2) returns *is* (==) Child::id()",
+    ),
+    said(
+        "named",
+        NotRun,
+        |it| it.trace().is_empty() && looked_for(it).is_some_and(|name| name != it.done.words()[0]),
+        "your program looks for a command called {tried}, and that was not asked for: `child` gets one word too many, or \
+         in another order than its fields. Behind `child` come, from step 04 on, the runner's number, in step 10 the \
+         name of the cgroup, and then what stands behind `run`: args_os().skip(2). (`child` itself starts command[0].)",
     ),
     seen(
         "lookup",
@@ -243,8 +252,17 @@ fn tried_name(it: &Case) -> Option<String> {
 
 /// Where the command was looked for.
 pub fn tried(it: &Case) -> String {
+    if it.trace().is_empty() {
+        return looked_for(it).map_or(String::new(), |name| format!("{name:?}"));
+    }
     let paths = tried_paths(it).into_iter().take(2).map(|path| format!("{path:?}"));
     paths.collect::<Vec<_>>().join(", ")
+}
+
+/// What the program says that it cannot run: `cannot run "hello": No such file or directory`.
+fn looked_for(it: &Case) -> Option<String> {
+    let (_, name) = it.said.split_once("cannot run \"")?;
+    Some(name.split_once('"')?.0.to_string()).filter(|_| it.done.status == Some(127))
 }
 
 /// Whether the second half is told that it is.
@@ -260,6 +278,9 @@ fn handed_words(it: &Case) -> Option<Vec<String>> {
 
 /// What `run` hands on, as one would type it.
 pub fn handed(it: &Case) -> String {
+    if it.trace().is_empty() {
+        return "… (strace(1) would show it)".into();
+    }
     let words = handed_words(it).unwrap_or_default();
     format!("`{}`", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
 }
@@ -293,6 +314,11 @@ pub fn usage(it: &Case) -> String {
         (
             "unexpected argument",
             "an option is missing, or everything behind the command has to be left to it: `trailing_var_arg = true`",
+        ),
+        (
+            "cannot be used multiple times",
+            "`run` hands the option on to `child`, and what stands behind `run` has it once more. (--rootfs: from step \
+             09 on `run` itself enters the root filesystem, and `child` need not be told)",
         ),
         ("invalid UTF-8", "arguments are bytes, not text: let clap collect them as OsString"),
         ("invalid value", "what stands there is not of the type that the option or argument has"),

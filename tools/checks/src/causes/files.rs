@@ -164,10 +164,19 @@ pub const ROWS: &[Row] = &[
             it.says_one_of(&["Invalid argument", "EINVAL", "resource busy", "EBUSY"])
                 && it.says_one_of(&["pivot", "root"])
                 && it.trace().is_empty()
+                && !it.lab().has_new_mounts()
         },
         "pivot_root(2) wants, in this order: a mount namespace of its own (CLONE_NEWNS), all mounts private (MS_REC | \
          MS_PRIVATE), the root filesystem as a mount (MS_BIND), and the working directory on it (chdir(\"/..\"), if it \
          was mounted over \"/\"). One of these is missing, or comes too late",
+    ),
+    said(
+        "starts",
+        NotRun,
+        is_shared_blindly,
+        "EINVAL: the mounts are shared: what your program has mounted lies on the host as well, and pivot_root(2) \
+         refuses such a mount as the new root. Make all of them private, MS_REC | MS_PRIVATE on \"/\", right after \
+         unshare(CLONE_NEWNS) and before the first mount",
     ),
     // --- What is mounted, and where ---
     seen(
@@ -249,7 +258,28 @@ pub const ROWS: &[Row] = &[
     seen(
         "dev",
         NotRun,
-        |it| mount_failed(it, "EPERM") && it.call().is_some_and(|call| call.has("MS_REMOUNT")),
+        |it| {
+            mount_failed(it, "EPERM")
+                && it.call().is_some_and(|call| call.has("MS_REMOUNT") && !call.has("MS_BIND"))
+        },
+        "EPERM: a remount without MS_BIND is for the whole file system, wherever it is mounted, and this is the host's. \
+         MS_BIND | MS_REMOUNT | MS_RDONLY is for this one mount of it: {call}",
+    ),
+    said(
+        "dev",
+        NotRun,
+        |it| it.is_denied() && it.says("/dev/") && it.trace().is_empty(),
+        "EPERM: for the host's devices three things are forbidden in a user namespace: mknod(2); a remount without \
+         MS_BIND (it is for the whole file system, wherever it is mounted); and one that takes flags away, so it names \
+         MS_NOSUID and MS_NOEXEC again: MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| {
+            mount_failed(it, "EPERM")
+                && it.call().is_some_and(|call| call.has("MS_REMOUNT") && call.has("MS_BIND"))
+        },
         "EPERM: in a user namespace nobody may take flags away that the mount has (mount_namespaces(7)): MS_REMOUNT \
          has to name MS_NOSUID and MS_NOEXEC again: {call}",
     ),
@@ -272,7 +302,51 @@ pub const ROWS: &[Row] = &[
         "ENOENT: {call}. A relative path counts from the working directory, and that is another one by now: a chdir(2) \
          came before. (Whoever has entered the root filesystem finds it as \".\")",
     ),
+    seen(
+        "closed_home",
+        NotRun,
+        |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_some_and(|bind| {
+                    let entered = |call: &Call| call.done() && call.at < bind.at;
+                    bind.arg(0) == "." && !it.trace().named("chdir").any(entered)
+                })
+                && entered(it) == Some(Entered::Yes)
+        },
+        "ENOENT: {call}. The working directory (\".\") was mounted as the root filesystem, and nobody has entered that \
+         before: chdir(2) to it in `run`, before unshare(2)",
+    ),
+    said(
+        "closed_home",
+        NotRun,
+        |it| {
+            it.trace().is_empty()
+                && it.says_one_of(&["No such file", "ENOENT"])
+                && it.says("mount")
+                && it.says("/proc")
+                && !it.says("/proc/")
+                && it.lab().host.path("/workshop/rootfs/proc").is_dir()
+        },
+        "ENOENT, although the root filesystem has a folder `proc`: your program does not stand in it when it mounts. It \
+         gets there by chdir(\"/\") after chroot(2); in step 07 by chdir(\"/..\") after the root filesystem was mounted \
+         over \"/\"; and where that was mounted as \".\" (step 09), by a chdir(2) to it in `run` before",
+    ),
     // --- chroot(2) and chdir(2) ---
+    said(
+        "cwd",
+        NotRun,
+        |it| is_lost_blindly(it) && !it.says("mount"),
+        "ENOENT, although the directory is there: a relative path counts from the working directory, and that was another \
+         one already: a chdir(2) came before. First chroot(2), then chdir(\"/\")",
+    ),
+    said(
+        "rootfs_option",
+        NotRun,
+        |it| is_lost_blindly(it) && it.says("mount"),
+        "ENOENT, although the directory is there: a relative path counts from the working directory, and that was another \
+         one already: a chdir(2) came before. (Whoever has entered the root filesystem finds it as \".\")",
+    ),
     seen(
         "cwd",
         NotRun,
@@ -414,11 +488,29 @@ pub const ROWS: &[Row] = &[
         sign: |it| {
             let mounts = it.lab().mounts();
             let times = mounts.iter().filter(|mount| mount.point == "/proc").count();
-            times != 1 && !has_mount_namespace(it)
+            times != 1 && !has_mount_namespace(it) && !is_shared_blindly(it)
         },
         text: PROC_ON_HOST,
     },
 ];
+
+/// Without system calls to look at: pivot_root(2) has refused, and what was mounted before it lies on the host.
+fn is_shared_blindly(it: &Case) -> bool {
+    it.says_one_of(&["Invalid argument", "EINVAL"])
+        && it.says_one_of(&["pivot", "root"])
+        && it.trace().is_empty()
+        && it.lab().has_new_mounts()
+}
+
+/// Without system calls to look at: the root filesystem was not found where it is.
+fn is_lost_blindly(it: &Case) -> bool {
+    it.trace().is_empty()
+        && it.says_one_of(&["No such file", "ENOENT"])
+        && it.says("root")
+        && !it.says("/proc")
+        && !it.done.args.iter().any(|arg| arg.starts_with("--rootfs"))
+        && it.lab().host.path("/workshop/rootfs").is_dir()
+}
 
 /// What pivot_root(2) says if one stands on what lies below the new root.
 pub const BELOW: &str = "EBUSY or EINVAL: to pivot_root(2) the new root is the old one. After the root filesystem was \

@@ -65,9 +65,27 @@ pub const ROWS: &[Row] = &[
     seen(
         "pids_limit",
         NotRun,
-        |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it),
+        |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it) && !is_about_cpu(it),
         "{call}: the kernel refuses this value. A limit is a plain number (`max` for none), cpu.max of version 2 two \
          of them",
+    ),
+    seen(
+        "cpus",
+        NotRun,
+        |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it) && is_about_cpu(it),
+        "{call}: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a CPU \
+         is 50000",
+    ),
+    said(
+        "cpus",
+        NotRun,
+        |it| {
+            it.trace().is_empty()
+                && it.says_one_of(&["Invalid argument", "EINVAL"])
+                && is_about_cpu(it)
+        },
+        "EINVAL: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a CPU \
+         is 50000",
     ),
     seen(
         "runner_free",
@@ -151,6 +169,15 @@ fn is_made(it: &Case) -> bool {
 /// Whether the root was changed before.
 fn has_left(it: &Case) -> bool {
     ["pivot_root", "chroot"].iter().any(|name| it.trace().named(name).any(Call::done))
+}
+
+/// Whether what was refused is a limit on CPU time.
+fn is_about_cpu(it: &Case) -> bool {
+    let files = ["cpu.max", "cpu.cfs_"];
+    match it.call() {
+        Some(call) => files.iter().any(|file| call.file().contains(file)),
+        None => it.says_one_of(&files),
+    }
 }
 
 fn in_cgroups(it: &Case) -> bool {

@@ -189,7 +189,7 @@ pub const ROWS: &[Row] = &[
         NotRun,
         |it| {
             it.is_denied()
-                && !it.says_one_of(&["_map", "setgroups", "cgroup"])
+                && !it.says_one_of(&["_map", "setgroups", "cgroup", "/dev/"])
                 && it.trace().is_empty()
         },
         "EPERM: your program may not do that. Everything but step 09 takes root (sudo), and what belongs to a \

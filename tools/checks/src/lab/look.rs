@@ -162,6 +162,11 @@ impl Lab {
         self.mounts_of(pid).iter().filter(|mount| mount.point == "/").count() > 1
     }
 
+    /// Whether the host has mounts that it had not in the beginning.
+    pub(crate) fn has_new_mounts(&self) -> bool {
+        !self.mounts_since(&self.mounts).is_empty()
+    }
+
     /// The mounts that the host had in the beginning, and has not any more.
     pub(crate) fn lost_mounts(&self) -> Vec<Mount> {
         let mut rest = self.mounts();
@@ -181,6 +186,12 @@ impl Lab {
         self.mounts().iter().any(|mount| {
             !mount.shared && self.mounts.iter().any(|old| old.point == mount.point && old.shared)
         })
+    }
+
+    /// Whether a process was stopped, and nobody has continued it.
+    pub(crate) fn is_stopped(&self, pid: u32) -> bool {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
     }
 
     /// Whether a process waits for something.

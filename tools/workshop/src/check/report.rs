@@ -69,8 +69,6 @@ fn list(repo: &Repo, args: &Args, outcome: &Outcome, standing: &Standing) -> Str
             (GREEN, "✓")
         } else if step == standing.at && standing.done.is_none() {
             (RED, "✗")
-        } else if step < standing.at && standing.done.is_none() {
-            (GREEN, "✓")
         } else {
             (DIM, "·")
         };
@@ -120,8 +118,7 @@ fn explain(
     let at = standing.at;
     let about = failure.about(check, at);
     let earlier = if check.from < at { format!(" (since step {})", check.from) } else { "".into() };
-    let mut text =
-        format!("\n{RED}✗ {at} It {}?{RESET} {BOLD}Not yet.{RESET}{earlier}\n\n", check.title);
+    let mut text = format!("\n{RED}It {}?{RESET} {BOLD}Not yet.{RESET}{earlier}\n\n", check.title);
     for (word, part) in failure.parts(about, at) {
         match word {
             // In one line, however long: it can be copied.
@@ -137,7 +134,7 @@ fn explain(
         text += &block("but", &news, BOLD);
     }
     match &standing.differs[..] {
-        [] if check.from < at => {
+        [] if check.from < at && standing.moved.is_empty() => {
             let compare = format!("cargo workshop compare {}", at.number());
             text += &block("compare", &compare, "");
         }
@@ -151,6 +148,7 @@ fn explain(
             text += &block("", &legend, DIM);
         }
     }
+    text += &moved(standing);
     text += &hints(repo, args, about)?;
     let all = format!("{} {} {}", failure.expected, failure.got, failure.cause.text);
     if all.contains("host") || failure.did.contains("another root") {
@@ -159,6 +157,35 @@ fn explain(
         text += &block("", HOST, DIM);
     }
     Ok(text)
+}
+
+/// What is right, and stands in the wrong place.
+fn moved(standing: &Standing) -> String {
+    let mut text = String::new();
+    let mut rest = &standing.moved[..];
+    while let Some((_, behind)) = rest.first() {
+        // What follows upon each other is told of once.
+        let many = 1 + rest.windows(2).take_while(|two| two[1].1 == two[0].0).count();
+        for (row, (line, _)) in rest[..many].iter().enumerate() {
+            let word = if row == 0 && text.is_empty() { "differs" } else { "" };
+            text += &format!("{DIM}{word:>10}{RESET}  {line}\n");
+        }
+        let (lines, stand) =
+            if many == 1 { ("line", "it stands") } else { ("lines", "they stand") };
+        let legend = match &behind[..] {
+            "" => format!(
+                "(the same {lines}, in another place: in step {} {stand} first)",
+                standing.at
+            ),
+            _ => format!(
+                "(the same {lines}, in another place: in step {} {stand} behind `{behind}`)",
+                standing.at
+            ),
+        };
+        text += &block("", &legend, DIM);
+        rest = &rest[many..];
+    }
+    text
 }
 
 /// A word in the margin, and a text beside it.

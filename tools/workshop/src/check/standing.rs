@@ -32,6 +32,8 @@ pub struct Standing {
     pub broken: bool,
     /// The lines in which the program differs from the step, if they are few.
     pub differs: Vec<String>,
+    /// Its lines that the step has, too, in another place; and the line behind which they stand there.
+    pub moved: Vec<(String, String)>,
 }
 
 /// More lines than these are no typing error.
@@ -58,9 +60,12 @@ impl Standing {
         let is_begun = begun >= Some(failed) || has_changed(repo, outcome.reached, &mine);
         let done = reached.filter(|_| args.step.is_none() && at == failed && !is_begun);
         let broken = failed < at && failed.number() <= best;
-        let differs = if begun == Some(at) { differs(repo, at) } else { Vec::new() };
+        let (differs, moved) = match begun == Some(at) {
+            true => (differs(repo, at), moved(&mine, &repo.steps.source(at).unwrap_or_default())),
+            false => Default::default(),
+        };
         remember(repo, outcome, best, begun);
-        Standing { at, done, broken, differs }
+        Standing { at, done, broken, differs, moved }
     }
 }
 
@@ -112,17 +117,65 @@ fn differs(repo: &Repo, step: Step) -> Vec<String> {
         hunks.unwrap_or_default().iter().flatten().filter(says).cloned().collect();
     // Comments at the end of a line need not be typed.
     let is_in = |sign: char, wanted: &str| {
-        lines.iter().any(|line| line.starts_with(sign) && code(line) == wanted)
+        lines.iter().any(|line| line.starts_with(sign) && code(&line[1..]) == wanted)
     };
     let differs =
-        |line: &&String| !is_in(if line.starts_with('-') { '+' } else { '-' }, code(line));
+        |line: &&String| !is_in(if line.starts_with('-') { '+' } else { '-' }, code(&line[1..]));
     let lines: Vec<String> = lines.iter().filter(differs).cloned().collect();
     if lines.len() <= FEW { lines } else { Vec::new() }
 }
 
-/// A line of a hunk without its sign, and without a comment at its end.
+/// The lines that two programs have in another order, and what they stand behind in the second one. None if they are
+/// many: a program of another shape is not compared like this.
+fn moved(mine: &str, theirs: &str) -> Vec<(String, String)> {
+    let [mine, theirs] = [mine, theirs].map(|text| text.lines().map(code).collect::<Vec<&str>>());
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("//");
+    let [mine, theirs] =
+        [mine, theirs].map(|lines| lines.into_iter().filter(says).collect::<Vec<_>>());
+    let (removed, added) = apart(&mine, &theirs);
+    let mut moved = Vec::new();
+    for at in added {
+        if removed.iter().any(|place| mine[*place] == theirs[at]) && theirs[at].len() > 3 {
+            let behind = if at == 0 { "" } else { theirs[at - 1] };
+            moved.push((theirs[at].to_string(), behind.to_string()));
+        }
+    }
+    if moved.len() <= FEW { moved } else { Vec::new() }
+}
+
+/// The places of the lines that are only in the first, and of those that are only in the second, if as many as possible
+/// are in both, in the same order (their longest common subsequence).
+fn apart(one: &[&str], other: &[&str]) -> (Vec<usize>, Vec<usize>) {
+    // length[i][j]: of what is common to one[i..] and other[j..].
+    let mut length = vec![vec![0_usize; other.len() + 1]; one.len() + 1];
+    for i in (0..one.len()).rev() {
+        for j in (0..other.len()).rev() {
+            length[i][j] = if one[i] == other[j] {
+                length[i + 1][j + 1] + 1
+            } else {
+                length[i + 1][j].max(length[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    while i < one.len() || j < other.len() {
+        if i < one.len() && j < other.len() && one[i] == other[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j == other.len() || i < one.len() && length[i + 1][j] >= length[i][j + 1] {
+            removed.push(i);
+            i += 1;
+        } else {
+            added.push(j);
+            j += 1;
+        }
+    }
+    (removed, added)
+}
+
+/// A line without a comment at its end.
 fn code(line: &str) -> &str {
-    line[1..].split(" // ").next().unwrap_or_default().trim()
+    line.split(" // ").next().unwrap_or_default().trim()
 }
 
 /// How far the learner was, in a file of the state.
@@ -136,8 +189,9 @@ fn remember(repo: &Repo, outcome: &Outcome, best: u8, begun: Option<Step>) {
     let Ok(state) = repo.state() else { return };
     let mut reached = outcome.reached;
     if outcome.stopped.is_none() {
-        // A look at an early step says nothing of the later ones.
-        reached = reached.max(number(repo, "progress"));
+        // A look at an early step says nothing of the later ones, unless the program was taken back to it.
+        let is_taken_back = begun.map_or(0, Step::number) < number(repo, "begun");
+        reached = if is_taken_back { reached } else { reached.max(number(repo, "progress")) };
     }
     write_state(&state.join("progress"), &format!("{reached}\n"));
     write_state(&state.join("best"), &format!("{}\n", best.max(reached)));
@@ -162,4 +216,22 @@ pub fn write_state(file: &Path, text: &str) -> bool {
         file.parent().into_iter().for_each(give_back);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_in_another_place_is_told_from_one_that_looks_otherwise() {
+        let theirs =
+            "fn child() {\n    chroot(rootfs)\n        .context()?;\n    chdir(\"/\")?;\n}\n";
+        let mine =
+            "fn child() {\n    chdir(\"/\")?;\n    chroot(rootfs)\n        .context()?;\n}\n";
+        let behind = |line: &str, behind: &str| (line.to_string(), behind.to_string());
+        assert_eq!(moved(mine, theirs), [behind("chdir(\"/\")?;", ".context()?;")]);
+        let same =
+            "fn child() {\n  chroot(rootfs)\n  .context()?; // the root\n\n  chdir(\"/\")?;\n}\n";
+        assert_eq!(moved(same, theirs), []);
+    }
 }

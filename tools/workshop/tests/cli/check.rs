@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         without_a_number_it_shows_all_ten_and_what_comes_next,
         a_failure_says_what_was_done_expected_got_and_why,
         what_passed_before_was_broken_by_what_came_since,
+        what_passed_before_the_program_was_taken_back_is_not_called_passed,
         a_program_that_hangs_is_stopped,
         a_program_that_starts_itself_for_ever_is_stopped,
         a_program_that_prints_for_ever_is_stopped,
@@ -126,6 +127,20 @@ fn what_passed_before_was_broken_by_what_came_since() -> Result<()> {
     }
     let text = said(&["check", "1"]);
     assert!(!text.contains("passed this before"), "{text}");
+    Ok(())
+}
+
+/// Step 04 was reached; then the program of step 03 was put back, and looked at.
+fn what_passed_before_the_program_was_taken_back_is_not_called_passed() -> Result<()> {
+    let repo = repo(STEP_01)?;
+    for file in ["begun", "best", "progress"] {
+        repo.write(&format!("target/workshop/{file}"), "4\n");
+    }
+    repo.write("my-container/src/main.rs", &repo.read("steps/step03_reexec/src/main.rs"));
+    assert_eq!(repo.run(&["check", "1"]).status, Some(0));
+    let text = repo.run(&["check"]).stdout;
+    assert!(text.contains("✓ 01 idea 1\n· 02 idea 2\n✗ 03 idea 3\n· 04 idea 4\n"), "{text}");
+    assert_eq!(text.matches('✗').count(), 1, "one failure looks like two: {text}");
     Ok(())
 }
 
