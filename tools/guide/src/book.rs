@@ -7,7 +7,7 @@
 //! Nothing in `workshop.md` is there for the book: a chapter is a page, a section called "Predict …" has something to
 //! ask for, the details called "Instructor's notes" are the teacher's, `unshare(2)` is a link.
 
-mod html;
+pub mod html;
 mod prose;
 
 use std::collections::BTreeMap;
