@@ -7,7 +7,7 @@
 //! Nothing in `workshop.md` is there for the book: a chapter is a page, a section called "Predict …" has something to
 //! ask for, the details called "Instructor's notes" are the teacher's, `unshare(2)` is a link.
 
-mod html;
+pub mod html;
 mod prose;
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ use crate::quote::duration;
 use crate::quote::minutes;
 
 /// What is in the book beside the guide: Markdown files that it leads to.
-const MORE: &[&str] = &["tools/bench/figures.md"];
+const MORE: &[&str] = &["teaching.md", "tools/bench/figures.md"];
 
 /// The version of mdBook whose pages the styles and the script know. (CI installs this one; all of 0.5 will do.)
 const MDBOOK: &str = "0.5.4";

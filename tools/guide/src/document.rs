@@ -22,6 +22,7 @@ use pulldown_cmark::TextMergeWithOffset;
 use steps::Step;
 
 use crate::Problem;
+use crate::session;
 
 /// A guide, taken apart. Lines are counted from 0.
 pub struct Document {
@@ -119,6 +120,16 @@ pub struct Block {
     pub name: String,
     /// The lines between its marker and its end.
     pub body: Range<usize>,
+}
+
+impl Block {
+    /// The file for its picture, relative to the repository, if it is to have one.
+    pub fn picture(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Session { words, .. } => session::picture(words),
+            _ => None,
+        }
+    }
 }
 
 /// What is to stand in a generated block.

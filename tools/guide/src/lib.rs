@@ -35,6 +35,7 @@ pub mod book;
 pub mod check;
 pub mod document;
 pub mod normal;
+pub mod picture;
 pub mod quote;
 pub mod session;
 
@@ -153,6 +154,25 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
     for ((chapter, block), text) in blocks.iter().zip(texts).rev() {
         let old = &document.lines[block.body.clone()];
         let problem = |what| document.problem(block.body.start - 1, what);
+        if let Some(file) = block.picture() {
+            let shown = match &text {
+                Ok(Text::Lines(new)) => new,
+                _ => old,
+            };
+            let (path, svg) = (task.steps.root().join(file), picture::draw(shown));
+            let same = fs::read_to_string(&path).is_ok_and(|old| old == svg);
+            if !same && task.check {
+                let what = format!(
+                    "{file} is no picture of `{}` as it is now. Run `cargo workshop guide`, and look at it",
+                    block.name
+                );
+                report.problems.push(problem(what));
+            } else if !same {
+                fs::write(&path, svg)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                report.written.push(file.to_string());
+            }
+        }
         match text {
             Ok(Text::Lines(new)) if new == old => {}
             Ok(Text::Lines(new)) if task.check => {

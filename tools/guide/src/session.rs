@@ -18,7 +18,8 @@
 //! Behind the step's number: `user`, by an ordinary user; `wide`, 160 columns; `cgroups`, with cgroups of the host's
 //! own; `v1` or
 //! `v2`, the same, and only on a machine with that version (`scripts/vm/test.sh guide` has one with v2); `solution
-//! NAME`, with the step's program as the exercise changes it.
+//! NAME`, with the step's program as the exercise changes it; `svg FILE`, also as a picture, in that file of the
+//! repository.
 //!
 //! In front of every command the tool waits until its terminal shows a prompt and no process of the host is busy. So
 //! `sleep 100 &` is asleep, and has said what it says, when the next command is typed.
@@ -105,13 +106,19 @@ impl Words {
                     let name = words.next().context("the name of the solution is missing")?;
                     parsed.solution = Some(name.clone());
                 }
+                "svg" => _ = words.next().context("the name of the picture is missing")?,
                 _ => bail!(
-                    "a session cannot be {word:?}: it can be user, wide, cgroups, v1, v2 or solution NAME"
+                    "a session cannot be {word:?}: it can be user, wide, cgroups, v1, v2, solution NAME or svg FILE"
                 ),
             }
         }
         Ok(parsed)
     }
+}
+
+/// The file for a session's picture, if it is to have one.
+pub fn picture(words: &[String]) -> Option<&str> {
+    words.iter().skip_while(|word| *word != "svg").nth(1).map(String::as_str)
 }
 
 /// The prompts of the shells that there are: bash, dash, busybox; and the two names of the second terminal.

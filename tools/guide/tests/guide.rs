@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         a_session_shows_what_its_commands_print,
         a_session_has_a_second_terminal_and_keys,
         a_session_can_be_an_ordinary_users,
+        a_session_can_be_a_picture,
         a_command_that_does_not_end_is_named_with_what_came_until_then,
         an_output_that_looks_like_a_command_is_refused,
         times_and_namespaces_look_the_same_every_time,
@@ -398,6 +399,28 @@ fn session(words: &str, typed: &str) -> Result<(String, String)> {
     }
     let body = text.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
     Ok((body.unwrap_or_default().to_string(), wrong))
+}
+
+fn a_session_can_be_a_picture() -> Result<()> {
+    if !is_root() {
+        return Err(Error::NeedsRoot("the guide's sessions need root".into()));
+    }
+    let typed = "$ echo 'a  <b>'\nhost$ hostname\n";
+    let repo = Repo::new(&format!(
+        "# G\n<!-- session 01 svg one.svg -->\n```console\n{typed}```\n<!-- end -->\n"
+    ));
+    let missing = "line 2: one.svg is no picture of `session 01 svg one.svg` as it is now";
+    assert!(repo.wrong().contains(missing), "{}", repo.wrong());
+    assert_eq!(repo.run(false).written.len(), 2);
+    assert_eq!(repo.wrong(), "");
+    let picture = fs::read_to_string(repo.0.path().join("one.svg")).expect("no picture");
+    let texts = picture.matches("<text xml:space=\"preserve\"").count();
+    assert_eq!(texts, 4, "two commands, and what each prints:\n{picture}");
+    assert!(picture.contains(">a  &lt;b&gt;</text>\n"), "{picture}");
+    repo.write("one.svg", &picture.replace(">host<", ">another<"));
+    assert_eq!(repo.wrong().lines().count(), 1, "{}", repo.wrong());
+    assert!(repo.wrong().contains(missing), "{}", repo.wrong());
+    Ok(())
 }
 
 #[track_caller]
