@@ -73,9 +73,11 @@ run() {
         mount --make-rshared /
         hostname fresh
         ip link set lo up
-        exec setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
+        # Not in its place: PID 1 has to bury orphans, as on every machine, or a PID namespace that one of them was in
+        # never ends.
+        setpriv --reuid "$user" --regid "$user" --init-groups --reset-env \
             env LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} CARGO_NET_OFFLINE=true \
-            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@"
+            sh -c '\''cd ~/workshop && exec "$@"'\'' sh "$@" || exit
     ' sh "$root" "${FRESH_USER:-$LEARNER}" "$@"
 }
 
