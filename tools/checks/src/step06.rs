@@ -53,8 +53,9 @@ const LOOK: &str = "if read -r pid rest 2>&- </proc/self/stat; then echo \"$pid 
 /// Whether /proc inside is the container's own.
 pub fn need_proc(lab: &Lab) -> Result<()> {
     // A process that has nothing to do with the container, and ends with its input.
-    let mut other =
-        Session::start(&mut lab.host.command(["sh", "-c", "read line", "a-process-of-the-host"]))?;
+    let line = ["sh", "-c", "read line", "a-process-of-the-host"];
+    let mut other = Session::start(&mut lab.host.command(line))?;
+    lab.wait_until(|| lab.runs(&line));
     let before = lab.mounts();
     let held = lab.hold(&[], LOOK)?;
     let numbers = held.before.lines().next().unwrap_or_default();

@@ -207,6 +207,18 @@ pub const ROWS: &[Row] = &[
         "proc",
         NotRun,
         |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_none()
+                && !called(it, "chroot")
+        },
+        "ENOENT: {call} looks in the working directory, and that is not the root filesystem yet. First change the root \
+         (in step 06: chroot(2), then chdir(\"/\"); in step 07: mount the root filesystem, and enter it), then mount",
+    ),
+    seen(
+        "proc",
+        NotRun,
+        |it| {
             let typed = it.call().is_some_and(|call| ["proc", "tmpfs"].contains(&call.arg(2)));
             mount_failed(it, "ENOENT") && typed && !target(it, &["proc", "dev"])
         },
