@@ -466,7 +466,11 @@ main() {
         --force) force=1 ;;
         --borrow) borrow=1 ;;
         --clean) clean=1 ;;
-        -h | --help) locate && usage && exit 0 ;;
+        -h | --help)
+            locate
+            usage
+            exit
+            ;;
         *) usage >&2 && exit 2 ;;
         esac
     done

@@ -8,8 +8,9 @@
 # Everything else, tests and `--help` included, is started as it is.
 #
 # my-container may be at any step. Whether it needs root shows when it is tried without: `run true`, unseen, as the
-# ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules. And as it may be half-finished, and start itself for ever,
-# an ordinary user's has a limit on processes. The kernel does not apply it to root: what sudo starts has none.
+# ordinary user who calls. WORKSHOP_SUDO=yes or =no overrules. And as it may be half-finished, and start itself
+# for ever, an ordinary user's has a limit on processes. The kernel does not apply it to root, that is to
+# what sudo starts.
 #
 # Prints nothing else on stderr, and nothing on stdout. Exit status: that of the program; 125 if it was not started.
 set -eu

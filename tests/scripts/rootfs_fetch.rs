@@ -743,6 +743,16 @@ fn download_killed_leaves_nothing_after_the_next() {
     sandbox.assert_complete("from the tarball");
 }
 
+/// And nothing is made in place of it.
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let sandbox = Sandbox::new();
+    let mut help = sandbox.fetch_tarball(&sandbox.tarball());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    assert!(!help.arg("--help").stdout(full).status().unwrap().success());
+    assert!(!sandbox.rootfs().exists());
+}
+
 /// A folder of somebody's may have a name of that form.
 #[test]
 fn what_is_only_named_like_a_leftover_stays() {

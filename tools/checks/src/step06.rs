@@ -42,9 +42,9 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-const NOBODY: &str = "nobody has mounted proc where the command sees it, on the root filesystem's /proc: mount(2) with the \
-    type \"proc\", in `child`, after the root has changed. (In step 07 before that, and so by a path that is relative to \
-    the new root: \"proc\". \"/proc\" is the old root's until pivot_root(2), and goes with it)";
+const NOBODY: &str = "nobody has mounted proc where the command sees it, on the root filesystem's /proc: mount(2) \
+    with the type \"proc\", in `child`, after the root has changed. (In step 07 before that, and so by a path that is \
+    relative to the new root: \"proc\". \"/proc\" is the old root's until pivot_root(2), and goes with it)";
 
 /// Prints whether /proc is there, whether it is of the shell's own PID namespace, and all its command lines.
 const LOOK: &str = "if read -r pid rest 2>&- </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \
@@ -53,9 +53,9 @@ const LOOK: &str = "if read -r pid rest 2>&- </proc/self/stat; then echo \"$pid 
 /// Whether /proc inside is the container's own.
 pub fn need_proc(lab: &Lab) -> Result<()> {
     // A process that has nothing to do with the container, and ends with its input.
-    let line = ["sh", "-c", "read line", "a-process-of-the-host"];
-    let mut other = Session::start(&mut lab.host.command(line))?;
-    lab.wait_until(|| lab.runs(&line));
+    let argv = ["sh", "-c", "read line", "a-process-of-the-host"];
+    let mut other = Session::start(&mut lab.host.command(argv))?;
+    lab.wait_until(|| lab.runs(&argv));
     let before = lab.mounts();
     let held = lab.hold(&[], LOOK)?;
     let numbers = held.before.lines().next().unwrap_or_default();

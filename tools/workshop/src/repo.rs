@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use anyhow::bail;
@@ -39,6 +40,19 @@ impl Repo {
     /// The learner's crate.
     pub fn mine(&self) -> PathBuf {
         self.root().join("my-container")
+    }
+
+    /// cargo, in the repository. It builds where it has built this program: what it was told of that counts from where the
+    /// caller is.
+    pub fn cargo(&self) -> Command {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(self.root());
+        for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"] {
+            if let Some(target) = env::var_os(name) {
+                cargo.env(name, env::current_dir().unwrap_or_default().join(target));
+            }
+        }
+        cargo
     }
 
     /// The root filesystem of the containers. (A relative ROOTFS counts from the working directory, as it does for the

@@ -119,15 +119,10 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
 
 /// Has cargo build my-container; its errors go to the screen as they are.
 fn build(repo: &Repo) -> anyhow::Result<bool> {
-    let cargo = || {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(repo.root());
-        cargo
-    };
     let no_cargo = "cannot run cargo (is it installed, and in PATH?)";
     let program = beside("my-container")?;
-    Files::now(repo).forget_what_is_stale(&program, &mut cargo()).context(no_cargo)?;
-    let mut build = cargo();
+    Files::now(repo).forget_what_is_stale(&program, &mut repo.cargo()).context(no_cargo)?;
+    let mut build = repo.cargo();
     build.args(["build", "--package", "my-container", "--bin", "my-container"]);
     Ok(build.status().context(no_cargo)?.success())
 }

@@ -84,9 +84,8 @@ pub fn start(repo: &Repo) -> Trial {
 
 /// Has cargo build the steps; says what it says if that fails.
 fn build(repo: &Repo) -> Result<(), String> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.current_dir(repo.root()).args(["build", "--quiet", "--bins"]);
+    let mut build = repo.cargo();
+    build.args(["build", "--quiet", "--bins"]);
     for step in Step::all() {
         build.args(["--package", repo.steps.name(step).map_err(|err| format!("{err:#}"))?]);
     }

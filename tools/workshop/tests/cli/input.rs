@@ -36,6 +36,7 @@ pub fn trials() -> Vec<Trial> {
         the_list_of_commands_is_plain_in_a_pipe,
         a_closed_pipe_is_no_panic,
         a_full_disk_is_an_error,
+        cargo_builds_where_the_caller_has_said,
         an_unknown_subcommand_is_wrong_usage,
     ]
 }
@@ -326,6 +327,16 @@ fn a_full_disk_is_an_error() -> Result<()> {
         let full = fs::File::create("/dev/full").unwrap();
         Said::by(repo.command(args).stdout(full)).fails_with("cannot write to stdout: No space");
     }
+    Ok(())
+}
+
+fn cargo_builds_where_the_caller_has_said() -> Result<()> {
+    let repo = Repo::with_program("");
+    repo.script("cargo", "echo \"$CARGO_TARGET_DIR\" >&2; exit 101");
+    let mut check = repo.command(&["check", "1"]);
+    check.env("CARGO_TARGET_DIR", "elsewhere").current_dir(repo.path("my-container"));
+    let (said, there) = (Said::by(&mut check), repo.path("my-container/elsewhere"));
+    assert!(said.stderr.contains(&there.display().to_string()), "{said:?}");
     Ok(())
 }
 
