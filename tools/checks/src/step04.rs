@@ -310,9 +310,10 @@ fn sleeps(lab: &Lab) -> Result<()> {
         if sleeps {
             continue;
         }
-        let cause = "it never waits: a loop asks again and again what has happened (pending(), WNOHANG), and that takes \
-                     a whole CPU for as long as the container runs. Only the first time is it not to wait (`early`, which \
-                     has to end with that); then SignalsInfo::wait(): SIGCHLD comes when somebody has ended";
+        let cause = "it never waits: a loop asks again and again what has happened (pending(), WNOHANG), and that \
+                     takes a whole CPU for as long as the container runs. Only the first time is it not to wait \
+                     (`early`, which has to end with that); then SignalsInfo::wait(): SIGCHLD comes when somebody has \
+                     ended";
         let expected = "both halves sleep while the command waits for a line (state S in `ps`)";
         return Err(held.wrong(expected, &format!("{half} runs all the time (state R)"), cause));
     }
@@ -492,9 +493,9 @@ fn ctrl_c_once(lab: &Lab) -> Result<()> {
     if !done.stdout.contains("caught-xx") {
         return Ok(());
     }
-    let cause = "the command gets SIGINT twice: the terminal has sent it already, to every process in the foreground, and \
-                 your program passes its own on as well. What comes from the terminal (SIGINT, SIGQUIT, SIGWINCH; no \
-                 process has sent it) is not to be passed on to a command in the same process group";
+    let cause = "the command gets SIGINT twice: the terminal has sent it already, to every process in the foreground, \
+                 and your program passes its own on as well. What comes from the terminal (SIGINT, SIGQUIT, SIGWINCH; \
+                 no process has sent it) is not to be passed on to a command in the same process group";
     let expected = "Ctrl-C, once: the command catches one SIGINT";
     Err(done.wrong(expected, "it catches two", cause))
 }
@@ -519,9 +520,9 @@ fn start_on_terminal<'a>(lab: &'a Lab, inner: &str) -> Result<Running<'a>> {
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
     // What comes before a half waits is not told from what came before there was a command.
+    let list = lab.processes();
     let is_half =
         |it: &&Process| it.args.get(1).is_some_and(|word| word == "run" || word == "child");
-    let list = lab.processes();
     lab.wait_until(|| list.iter().filter(is_half).all(|half| lab.is_waiting(half.pid)));
     Ok(running)
 }

@@ -42,9 +42,9 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-const NOBODY: &str = "nobody has mounted proc where the command sees it, on the root filesystem's /proc: mount(2) with the \
-    type \"proc\", in `child`, after the root has changed. (In step 07 before that, and so by a path that is relative to \
-    the new root: \"proc\". \"/proc\" is the old root's until pivot_root(2), and goes with it)";
+const NOBODY: &str = "nobody has mounted proc where the command sees it, on the root filesystem's /proc: mount(2) \
+    with the type \"proc\", in `child`, after the root has changed. (In step 07 before that, and so by a path that is \
+    relative to the new root: \"proc\". \"/proc\" is the old root's until pivot_root(2), and goes with it)";
 
 /// Prints whether /proc is there, whether it is of the shell's own PID namespace, and all its command lines.
 const LOOK: &str = "if read -r pid rest 2>&- </proc/self/stat; then echo \"$pid $$\"; else echo none; fi; \

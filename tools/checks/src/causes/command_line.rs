@@ -31,8 +31,8 @@ pub const ROWS: &[Row] = &[
         NotRun,
         |it| shift(it) == Some(Shift::Eaten) && is_told(it),
         "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects \
-         before the command (from step 04 on the runner's number, read_link(\"/proc/self\"); in step 10 the name of the \
-         cgroup) has to be handed on by `run`, in the same order",
+         before the command (from step 04 on the runner's number, read_link(\"/proc/self\"); in step 10 the name of \
+         the cgroup) has to be handed on by `run`, in the same order",
     ),
     seen(
         "named",
@@ -106,24 +106,25 @@ pub const ROWS: &[Row] = &[
         NotRun,
         |it| it.says("the runner has died"),
         "the runner has not died, but your program believes it: PPid in /proc/self/status is not what `child` has got \
-         as the runner's number. Either it was not handed on first, child.arg(read_link(\"/proc/self\")), with `child`'s \
-         fields in the same order; or the two numbers are not of the same kind (both come from the host's /proc; in \
-         the new PID namespace getppid(2) is 0, and numbers begin at 1). `child` was started as {handed}",
+         as the runner's number. Either it was not handed on first, child.arg(read_link(\"/proc/self\")), with \
+         `child`'s fields in the same order; or the two numbers are not of the same kind (both come from the host's \
+         /proc; in the new PID namespace getppid(2) is 0, and numbers begin at 1). `child` was started as {handed}",
     ),
     said(
         "orphans",
         NotRun,
         |it| it.says_one_of(&["No child processes", "ECHILD"]),
-        "ECHILD: nobody is left to wait for. The loop that waits goes on after the process that it waits for has ended: \
-         it did not know it by its number. It has to end as soon as what wait(2) returns *is* (==) Child::id()",
+        "ECHILD: nobody is left to wait for. The loop that waits goes on after the process that it waits for has \
+         ended: it did not know it by its number. It has to end as soon as what wait(2) returns *is* (==) Child::id()",
     ),
     said(
         "named",
         NotRun,
         |it| it.trace().is_empty() && looked_for(it).is_some_and(|name| name != it.done.words()[0]),
-        "your program looks for a command called {tried}, and that was not asked for: `child` gets one word too many, or \
-         in another order than its fields. Behind `child` come, from step 04 on, the runner's number, in step 10 the \
-         name of the cgroup, and then what stands behind `run`: args_os().skip(2). (`child` itself starts command[0].)",
+        "your program looks for a command called {tried}, and that was not asked for: `child` gets one word too many, \
+         or in another order than its fields. Behind `child` come, from step 04 on, the runner's number, in step 10 \
+         the name of the cgroup, and then what stands behind `run`: args_os().skip(2). (`child` itself starts \
+         command[0].)",
     ),
     seen(
         "lookup",

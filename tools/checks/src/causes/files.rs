@@ -207,6 +207,18 @@ pub const ROWS: &[Row] = &[
         "proc",
         NotRun,
         |it| {
+            mount_failed(it, "ENOENT")
+                && target(it, &["proc", "dev"])
+                && bind(it).is_none()
+                && !called(it, "chroot")
+        },
+        "ENOENT: {call} looks in the working directory, and that is not the root filesystem yet. First change the root \
+         (in step 06: chroot(2), then chdir(\"/\"); in step 07: mount the root filesystem, and enter it), then mount",
+    ),
+    seen(
+        "proc",
+        NotRun,
+        |it| {
             let typed = it.call().is_some_and(|call| ["proc", "tmpfs"].contains(&call.arg(2)));
             mount_failed(it, "ENOENT") && typed && !target(it, &["proc", "dev"])
         },
@@ -262,8 +274,8 @@ pub const ROWS: &[Row] = &[
             mount_failed(it, "EPERM")
                 && it.call().is_some_and(|call| call.has("MS_REMOUNT") && !call.has("MS_BIND"))
         },
-        "EPERM: a remount without MS_BIND is for the whole file system, wherever it is mounted, and this is the host's. \
-         MS_BIND | MS_REMOUNT | MS_RDONLY is for this one mount of it: {call}",
+        "EPERM: a remount without MS_BIND is for the whole file system, wherever it is mounted, and this is the \
+         host's. MS_BIND | MS_REMOUNT | MS_RDONLY is for this one mount of it: {call}",
     ),
     said(
         "dev",
@@ -328,24 +340,24 @@ pub const ROWS: &[Row] = &[
                 && !it.says("/proc/")
                 && it.lab().host.path("/workshop/rootfs/proc").is_dir()
         },
-        "ENOENT, although the root filesystem has a folder `proc`: your program does not stand in it when it mounts. It \
-         gets there by chdir(\"/\") after chroot(2); in step 07 by chdir(\"/..\") after the root filesystem was mounted \
-         over \"/\"; and where that was mounted as \".\" (step 09), by a chdir(2) to it in `run` before",
+        "ENOENT, although the root filesystem has a folder `proc`: your program does not stand in it when it mounts. \
+         It gets there by chdir(\"/\") after chroot(2); in step 07 by chdir(\"/..\") after the root filesystem was \
+         mounted over \"/\"; and where that was mounted as \".\" (step 09), by a chdir(2) to it in `run` before",
     ),
     // --- chroot(2) and chdir(2) ---
     said(
         "cwd",
         NotRun,
         |it| is_lost_blindly(it) && !it.says("mount"),
-        "ENOENT, although the directory is there: a relative path counts from the working directory, and that was another \
-         one already: a chdir(2) came before. First chroot(2), then chdir(\"/\")",
+        "ENOENT, although the directory is there: a relative path counts from the working directory, and that was \
+         another one already: a chdir(2) came before. First chroot(2), then chdir(\"/\")",
     ),
     said(
         "rootfs_option",
         NotRun,
         |it| is_lost_blindly(it) && it.says("mount"),
-        "ENOENT, although the directory is there: a relative path counts from the working directory, and that was another \
-         one already: a chdir(2) came before. (Whoever has entered the root filesystem finds it as \".\")",
+        "ENOENT, although the directory is there: a relative path counts from the working directory, and that was \
+         another one already: a chdir(2) came before. (Whoever has entered the root filesystem finds it as \".\")",
     ),
     seen(
         "cwd",

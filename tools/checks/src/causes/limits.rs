@@ -73,8 +73,8 @@ pub const ROWS: &[Row] = &[
         "cpus",
         NotRun,
         |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it) && is_about_cpu(it),
-        "{call}: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a CPU \
-         is 50000",
+        "{call}: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a \
+         CPU is 50000",
     ),
     said(
         "cpus",
@@ -84,8 +84,8 @@ pub const ROWS: &[Row] = &[
                 && it.says_one_of(&["Invalid argument", "EINVAL"])
                 && is_about_cpu(it)
         },
-        "EINVAL: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a CPU \
-         is 50000",
+        "EINVAL: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a \
+         CPU is 50000",
     ),
     seen(
         "runner_free",
