@@ -523,7 +523,11 @@ fn start_on_terminal<'a>(lab: &'a Lab, inner: &str) -> Result<Running<'a>> {
     let list = lab.processes();
     let is_half =
         |it: &&Process| it.args.get(1).is_some_and(|word| word == "run" || word == "child");
-    lab.wait_until(|| list.iter().filter(is_half).all(|half| lab.is_waiting(half.pid)));
+    let waits = |half: &Process| {
+        let held_back = lab.signals(half.pid, "SigBlk").contains(&(Signal::SIGINT as i32));
+        lab.is_waiting(half.pid) && !held_back
+    };
+    lab.wait_until(|| list.iter().filter(is_half).all(waits));
     Ok(running)
 }
 
