@@ -60,6 +60,7 @@ fn is_named_on(mut bench: Bench, mistake: &Edited, causes: &[&str]) -> Result<()
         let [checks, abouts] = ["check", "about"].map(|word| mistake.words(word));
         let named = checks.iter().flat_map(|names| names.split(" or ")).any(|it| it == check.name)
             && abouts.iter().all(|names| names.split(" or ").any(|it| it == about))
+            && mistake.words("got").iter().all(|part| got.contains(part))
             && causes.iter().all(|part| cause.text.contains(part));
         let wrong = || {
             Error::Failed(format!("{report}\n    instead of: {checks:?}, {abouts:?}, {causes:?}"))

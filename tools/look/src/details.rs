@@ -105,17 +105,18 @@ fn users(machine: &Machine, pid: i32) -> Value {
     }
 }
 
-/// A map of users, as host=inside.
+/// A map of users, as outside=inside.
 fn map(ranges: &[Range]) -> String {
     let range = |range: &Range| match *range {
-        Range { inside: 0, outside: 0, count: u32::MAX } => "all".to_string(),
+        Range { inside: 0, outside: 0, count: u32::MAX } => "all users".to_string(),
         Range { inside, outside, count: 1 } => format!("{outside}={inside}"),
         Range { inside, outside, .. } => format!("{outside}…={inside}…"),
     };
     if ranges.is_empty() {
         return "nobody".into();
     }
-    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
+    let only = if let [Range { count: 1, .. }] = ranges { "only " } else { "" };
+    only.to_string() + &ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
 struct Reader<'a> {

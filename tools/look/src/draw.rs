@@ -5,6 +5,7 @@ mod tree;
 
 use crate::changes::Marks;
 use crate::details::Details;
+use crate::machine::Kind;
 use crate::model::Cell;
 use crate::model::Picture;
 use crate::paper::Line;
@@ -15,6 +16,14 @@ use crate::paper::harmless;
 use contents::contents;
 use contents::limits;
 use tree::tree;
+
+/// What the two sides of `4713=1` are.
+const OUTSIDE_INSIDE: &str = "outside=inside";
+
+/// What stands above a column. (The root directory is not to be taken for the user.)
+fn heading(kind: Kind) -> &'static str {
+    if kind == Kind::Root { "root/" } else { kind.name() }
+}
 
 /// Draws everything. `sudo` is what to type to see more; nothing, if that is what has been done.
 pub fn draw(

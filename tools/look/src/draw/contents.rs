@@ -6,6 +6,8 @@ use crate::changes::Marks;
 use crate::details::Contents;
 use crate::details::Details;
 use crate::details::Value;
+use crate::draw::OUTSIDE_INSIDE;
+use crate::draw::heading;
 use crate::machine::Kind;
 use crate::model::Letter;
 use crate::model::Picture;
@@ -35,7 +37,7 @@ fn columns(paper: Paper) -> Vec<Column> {
         Column { kind: Kind::Mnt, what: "mounts", width: 6 },
         Column { kind: Kind::Ipc, what: "queues", width: 6 },
         Column { kind: Kind::Net, what: "interfaces", width: room(11, 14) },
-        Column { kind: Kind::User, what: "host=inside", width: room(11, 14) },
+        Column { kind: Kind::User, what: OUTSIDE_INSIDE, width: 14 },
     ];
     if paper.width < 96 {
         columns.retain(|column| column.kind != Kind::Ipc);
@@ -57,7 +59,7 @@ pub fn contents(picture: &Picture, details: &Details, marks: &Marks, paper: Pape
     lines[0].pad(LABEL + 1);
     lines[1].pad(LABEL + 1);
     for column in &columns {
-        lines[0].push(Style::Heading, format!("{:1$} ", column.kind.name(), column.width));
+        lines[0].push(Style::Heading, format!("{:1$} ", heading(column.kind), column.width));
         lines[1].push(Style::Dim, format!("{:1$} ", column.what, column.width));
     }
     let host = (None, &details.host);
@@ -69,11 +71,13 @@ pub fn contents(picture: &Picture, details: &Details, marks: &Marks, paper: Pape
         line.push(Style::Plain, " ");
         match letter {
             Some(letter) => line.push(Style::Own(letter), format!("[{}]", letters(letter))),
-            None => line.push(Style::Plain, "host"),
+            // The sign that stands for the host's everywhere else, too.
+            None => line.push(Style::Dim, "·"),
         }
         line.pad(LABEL + 1);
         for column in &columns {
-            let (mut style, text) = value(contents, column);
+            let of_host = letter.is_some().then_some(&details.host);
+            let (mut style, text) = value(contents, of_host, column);
             let changed = marks.value(letter, column.kind);
             let text = if changed { format!("{text}*") } else { text };
             if changed {
@@ -88,20 +92,26 @@ pub fn contents(picture: &Picture, details: &Details, marks: &Marks, paper: Pape
     lines
 }
 
-fn value(contents: &Contents, column: &Column) -> (Style, String) {
-    let room = column.width;
-    match &contents[column.kind as usize] {
+/// Whoever has the same as the host has it all the same for itself: a copy, or another `lo`.
+const OWN: &str = " (own)";
+
+fn value(contents: &Contents, host: Option<&Contents>, column: &Column) -> (Style, String) {
+    let value = &contents[column.kind as usize];
+    let like = host.is_some_and(|host| host[column.kind as usize] == *value);
+    let own = if like && matches!(column.kind, Kind::Uts | Kind::Net) { OWN } else { "" };
+    let room = column.width - own.len();
+    match value {
         Value::Shared => (Style::Dim, "·".into()),
         Value::Of(letter) => (Style::Own(*letter), format!("[{}]", letters(*letter))),
         Value::Closed => (Style::Closed, "?".into()),
         Value::Names(names) => {
             let names: Vec<String> = names.iter().map(|name| harmless(name)).collect();
-            (Style::Plain, list(&names, room))
+            (Style::Plain, list(&names, room) + own)
         }
         Value::Text(text) if column.kind == Kind::Root => {
             (Style::Plain, tail(&harmless(text), room))
         }
-        Value::Text(text) => (Style::Plain, head(&harmless(text), room)),
+        Value::Text(text) => (Style::Plain, head(&harmless(text), room) + own),
     }
 }
 
@@ -117,30 +127,30 @@ pub fn limits(picture: &Picture, details: &Details, marks: &Marks, paper: Paper)
                 line.push(Style::Own(limits.letter), format!("[{}]", letters(limits.letter)));
             }
             line.pad(7);
-            line.push(Style::Heading, if at == 0 { "limits" } else { "" });
+            line.push(Style::Heading, if at == 0 { Kind::Cgroup.name() } else { "" });
             line.pad(14);
             line.push(Style::Plain, format!("{:7}", limit.controller.name()));
             bar(limit, limits.letter, marks, paper, &mut line);
             lines.push(line);
         }
     }
-    let closed = details.limits.iter().any(|one| shown(one.letter) && one.limits.is_none());
-    if closed {
+    let none = lines.is_empty();
+    let mut say = |style: Style, text: &str| {
         let mut line = Line::default();
+        line.push(Style::Plain, " ");
+        if let [one] = &picture.containers[..] {
+            line.push(Style::Own(one.letter), format!("[{}]", letters(one.letter)));
+        }
         line.pad(7);
-        line.push(Style::Heading, "limits");
-        line.push(Style::Closed, " ?");
-        line.push(Style::Plain, " there is no way from here to its cgroup");
+        line.push(Style::Heading, format!("{} ", Kind::Cgroup.name()));
+        line.push(style, text);
         lines.push(line);
-    }
-    if lines.is_empty() {
-        let mut line = Line::default();
-        line.pad(7);
-        line.push(Style::Heading, "limits");
-        let own =
-            if picture.containers.len() > 1 { " none of their own" } else { " none of its own" };
-        line.push(Style::Plain, own);
-        lines.push(line);
+    };
+    if details.limits.iter().any(|one| shown(one.letter) && one.limits.is_none()) {
+        say(Style::Closed, "? there is no way from here to its limits");
+    } else if none {
+        let own = if picture.containers.len() > 1 { "their" } else { "its" };
+        say(Style::Plain, &format!("no limits of {own} own"));
     }
     lines
 }
@@ -172,7 +182,9 @@ fn bar(limit: &Limit, letter: Letter, marks: &Marks, paper: Paper, line: &mut Li
         Controller::Cpu => amount / 10,
     };
     let unit = match limit.controller {
-        Controller::Pids => "",
+        // (There is not always room for a word that says little more.)
+        Controller::Pids if paper.width < 96 => "",
+        Controller::Pids => " processes",
         Controller::Memory => " MB",
         Controller::Cpu => " % of a CPU",
     };

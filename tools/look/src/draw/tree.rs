@@ -2,6 +2,8 @@
 
 use crate::changes::Mark;
 use crate::changes::Marks;
+use crate::draw::OUTSIDE_INSIDE;
+use crate::draw::heading;
 use crate::machine::Kind;
 use crate::model::Cell;
 use crate::model::Picture;
@@ -31,7 +33,7 @@ impl Matrix {
     }
 
     fn heading(&self, kind: Kind) -> &'static str {
-        if kind == Kind::Cgroup && !self.long { "cgrp" } else { kind.name() }
+        if kind == Kind::Cgroup && !self.long { "cgrp" } else { heading(kind) }
     }
 
     fn width(&self, kind: Kind) -> usize {
@@ -112,7 +114,9 @@ pub fn tree(picture: &Picture, marks: &Marks, paper: Paper) -> Vec<Line> {
 
     let mut above = Line::default();
     above.push(Style::Plain, " ");
-    above.push(Style::Dim, "host=inside");
+    if picture.rows.iter().any(|row| !row.inside.is_empty() || row.user_inside.is_some()) {
+        above.push(Style::Dim, OUTSIDE_INSIDE);
+    }
     let legend = legend(picture, paper);
     above.pad((paper.width.saturating_sub(legend.width())).min(at_matrix));
     above.0.extend(legend.0);

@@ -94,7 +94,7 @@ impl Lab {
     /// and all users; memory is 2 MB.
     pub fn normal(&self, text: &str) -> String {
         // Where nothing is to be seen there is no tree.
-        let parts = text.split_once("\n\n").filter(|_| text.starts_with(" host=inside"));
+        let parts = text.split_once("\n\n").filter(|(tree, _)| tree.contains("\n PID "));
         let (tree, rest) = parts.unwrap_or(("", text));
         let mut pids: Vec<&str> = tree.lines().skip(2).filter_map(pid).collect();
         pids.sort_by_key(|pid| pid.parse().unwrap_or(0));
@@ -107,12 +107,16 @@ impl Lab {
         let line = |line: &str| {
             let mut line = line.to_string();
             if line.trim_start().starts_with("hostname") {
-                users = line.find("mounts").zip(line.find("host=inside"));
+                users = line.find("mounts").zip(line.find("outside=inside"));
             }
-            if let (Some((mounts, users)), true) = (users, line.starts_with(" host ")) {
+            let of_host = line.starts_with(" · ") || line.starts_with(" . ");
+            if let (Some((mounts, users)), true) = (users, of_host) {
+                // One column is not always one byte.
+                let wide = line.len() - line.chars().count();
+                let (mounts, users) = (mounts + wide, users + wide);
                 let now = line[mounts..mounts + 6].trim().parse::<usize>().expect("no mounts");
                 line.replace_range(mounts..mounts + 6, &format!("{:<6}", 31 + now - self.mounts));
-                line.replace_range(users.., "all");
+                line.replace_range(users.., "all users");
             }
             if line.contains(" memory ") {
                 // The bar is the same for 1 and 2 of 50 MB; the peak is chance.

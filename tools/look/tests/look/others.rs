@@ -123,7 +123,7 @@ fn five_hundred_processes() -> Result<()> {
     // Those that `processes` leaves out: eight that stand in for kernel threads, one that waits for the end of the
     // host; and look itself.
     let all = lab.processes().len() + 8 + 1 + 1;
-    assert!(picture.contains(&format!(" host  host         {all} ")), "{all}\n{picture}");
+    assert!(picture.contains(&format!(" ·     host         {all} ")), "{all}\n{picture}");
     assert!(picture.contains("step02_uts run sh"), "{picture}");
     Ok(())
 }
@@ -141,7 +141,7 @@ fn processes_that_vanish() -> Result<()> {
         // Whatever comes and goes beside it: this one does not change.
         let rows: Vec<&str> =
             picture.lines().filter(|line| line.contains("step02_uts run")).collect();
-        let cells = "[A]  ·   ·    ·   ·   ·   ·     ·";
+        let cells = "[A]  ·    ·    ·   ·   ·   ·     ·";
         assert!(rows.len() == 1 && rows[0].contains(cells), "{picture}");
     }
     Ok(())
@@ -221,7 +221,7 @@ fn without_a_cgroup_file_system() -> Result<()> {
     let look = "umount -l /sys/fs/cgroup; COLUMNS=80 exec ./look --once";
     let looked = lab.run(&format!("unshare --mount sh -c '{look}'"))?;
     assert_eq!(looked.status, 0, "{}", looked.stderr);
-    let said = "limits ? there is no way from here to its cgroup";
+    let said = "cgroup ? there is no way from here to its limits";
     assert!(looked.stdout.contains(said), "{}", looked.stdout);
     Ok(())
 }

@@ -205,7 +205,7 @@ fn a_fork_bomb_leaves_a_trace() -> Result<()> {
     until("it has met the limit", || read("pids.events") != "max 0")?;
     until("it has burnt out", || read("pids.current") == "2")?;
     let picture = lab.look(80)?;
-    let line = picture.lines().find(|line| line.contains(" limits "));
+    let line = picture.lines().find(|line| line.contains("   cgroup pids"));
     let line = line.unwrap_or_else(|| panic!("no limits:\n{picture}"));
     let said = "██▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ 2 of 20 (peak 20)  limit met ";
     assert!(line.contains(said), "{line}");

@@ -27,9 +27,7 @@ pub fn trials() -> Vec<Trial> {
         a_failure_says_what_was_done_expected_got_and_why,
         what_passed_before_was_broken_by_what_came_since,
         what_passed_before_the_program_was_taken_back_is_not_called_passed,
-        a_program_that_hangs_is_stopped,
         a_program_that_starts_itself_for_ever_is_stopped,
-        a_program_that_prints_for_ever_is_stopped,
         hints_come_one_by_one_and_the_last_shows_the_step,
         watching_checks_again_when_a_file_is_saved,
         watching_sees_every_change_whatever_its_time,
@@ -146,22 +144,10 @@ fn what_passed_before_the_program_was_taken_back_is_not_called_passed() -> Resul
     Ok(())
 }
 
-fn a_program_that_hangs_is_stopped() -> Result<()> {
-    let words = ["it still runs after", "seconds (it has been stopped)"];
-    reports(&repo("while :; do sleep 1; done")?, &words);
-    Ok(())
-}
-
 /// Each process starts one more: no bomb, but without end.
 fn a_program_that_starts_itself_for_ever_is_stopped() -> Result<()> {
     let words = ["and ever more (they have been stopped)", "starts itself again and again"];
     reports(&repo("\"$0\" \"$@\"; exit 1")?, &words);
-    Ok(())
-}
-
-fn a_program_that_prints_for_ever_is_stopped() -> Result<()> {
-    let words = ["it prints without end (it has been stopped)", "a loop that has no end"];
-    reports(&repo("yes")?, &words);
     Ok(())
 }
 
