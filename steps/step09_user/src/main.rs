@@ -145,17 +145,18 @@ fn lend_device(name: &str) -> Result<()> {
 }
 
 /// Handles all signals (PID 1 gets no others), and blocks them: none is lost until wait_for().
-/// Not: what nobody can handle (FORBIDDEN), libc's own (32, 33), Ctrl-Z, our crashes, SIGPIPE.
+/// Not: what nobody can handle (FORBIDDEN), Ctrl-Z, our crashes, SIGPIPE. (32 on: real-time ones.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
-    let taken = (1..=31).chain(nix::libc::SIGRTMIN()..=64).filter(|n| !omit.contains(n));
+    let taken = (1..=31).filter(|n| !omit.contains(n));
     SigSet::all().thread_block().context("cannot block signals")?; // child() inherits this
     SignalsInfo::new(taken).context("cannot handle signals")
 }
 
 /// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
-fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // now they come
+fn wait_for(process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
+    // Now they come. (Not the real-time ones, which nix cannot pass on: they stay blocked.)
+    SigSet::from_iter(Signal::iterator()).thread_unblock().context("cannot unblock signals")?;
     let pid = unistd::Pid::from_raw(process.id() as i32);
     let mut early = true; // what has come up to now may be from before the process was there
     let code = 'ended: loop {
@@ -168,15 +169,10 @@ fn wait_for(mut process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<
         for received in if early { signals.pending() } else { signals.wait() } {
             // The terminal sends Ctrl-C, Ctrl-\, its size to our group: whoever is in it knows.
             let knows = received.process.is_none() && !early && getpgid(Some(pid)) == getpgid(None);
-            match Signal::try_from(received.signal) {
-                Ok(Signal::SIGCHLD) => {} // somebody has ended: see above who
-                Ok(Signal::SIGINT | Signal::SIGQUIT | Signal::SIGWINCH) if knows => {}
-                Ok(signal) => _ = kill(pid, signal), // not waited for yet: it is still there
-                // nix cannot send real-time signals: kill it, and exit as if that had ended it.
-                Err(_) => {
-                    process.kill().and_then(|()| process.wait()).context("cannot kill")?;
-                    break 'ended Some(128 + received.signal);
-                }
+            match Signal::try_from(received.signal)? {
+                Signal::SIGCHLD => {} // somebody has ended: see above who
+                Signal::SIGINT | Signal::SIGQUIT | Signal::SIGWINCH if knows => {}
+                signal => _ = kill(pid, signal), // not waited for yet: it is still there
             }
         }
         early = false;

@@ -22,6 +22,14 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["CLONE_NEWUTS", "unshare("],
     },
+    check! { 2, half_made, "starts nothing where something before it has failed",
+        read: "unshare(2): ERRORS",
+        hints: [
+            "Any system call may fail: for a limit, for want of memory, on another kernel. What runs then?",
+            "Hand each error to main with `?` (and .context(…), which says what was tried).",
+        ],
+        lines: ["unshare(", ".context("],
+    },
 ];
 
 /// Why the host has another name, although the command's is its own.
@@ -61,4 +69,48 @@ fn hostname_in(lab: &Lab) -> Result<()> {
         "inside it is \"renamed\", too",
         cause,
     ))
+}
+
+/// Each of the calls that make the container fails once. The command must not run in half a container. (Only where
+/// strace(1) is there to make them fail.)
+fn half_made(lab: &Lab) -> Result<()> {
+    const COMMAND: &[&str] = &["echo", "it runs"];
+    const NEVER: usize = 1000;
+    if !lab.has_strace() {
+        return Ok(());
+    }
+    let mut pivots = false;
+    for call in ["unshare", "sethostname", "chroot", "chdir", "mount", "pivot_root", "umount2"] {
+        // Step 06 unmounts when the command has ended.
+        if call == "umount2" && !pivots {
+            continue;
+        }
+        let (_, all) = lab.run_failing(call, NEVER, COMMAND)?;
+        let lines = all.lines().filter_map(|line| line.split_once(' '));
+        let lines = lines.map(|(pid, made)| (pid, made.trim_start()));
+        let calls: Vec<(&str, &str)> = lines.filter(|(_, made)| made.starts_with(call)).collect();
+        pivots |= call == "pivot_root" && !calls.is_empty();
+        for (at, (pid, made)) in calls.iter().enumerate().filter(|(_, (_, made))| is_needed(made)) {
+            let number = calls[..=at].iter().filter(|(other, _)| other == pid).count();
+            let (done, text) = lab.run_failing(call, number, COMMAND)?;
+            if !text.contains("(INJECTED)") || !done.stdout.contains("it runs") {
+                continue;
+            }
+            let failed = made.split(" = ").next().unwrap_or(made);
+            let got = format!("{}, although {failed} = EIO", done.summary());
+            let cause = format!(
+                "the error of {call}(2) is lost (`_ =`, .ok(), an `if let` or `match` without it): hand it on with \
+                 `?`, or the command runs in half a container, and nobody knows"
+            );
+            return Err(done.wrong("the program stops, and says why", got, cause));
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody can do without this call, as strace(1) shows it. (A device that is not there may be left out.)
+fn is_needed(call: &str) -> bool {
+    !call.starts_with("mount(")
+        || ["MS_PRIVATE", "MS_SLAVE", "\"proc\""].iter().any(|word| call.contains(word))
+        || call.contains("MS_BIND") && !call.contains("MS_REMOUNT") && !call.contains("\"/dev/")
 }

@@ -57,6 +57,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How often to look whether it forks without end, or whether what should happen has happened.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What strace(1) writes of a run in which it has had its hand.
+const INJECTED: &str = "/tmp/injected";
+
 /// A file that the lab puts into the root filesystem.
 pub const NULL: &str = "/workshop/rootfs/dev/null";
 
@@ -233,10 +236,29 @@ impl Lab {
         if !self.has_strace() {
             return self.run(args);
         }
-        let (trace, delay) = (format!("trace={call}"), format!("inject={call}:delay_enter=100000"));
+        self.run_injected(&format!("{call}:delay_enter=100000"), args)
+    }
+
+    /// Runs `program run ARGS`, in which a system call fails with EIO: each process's first of this name, or its second,
+    /// … Returns also what strace(1), which has to be there, has written of all calls of this name.
+    ///
+    /// # Errors
+    /// As [`run`](Lab::run).
+    pub fn run_failing(
+        &self,
+        call: &str,
+        number: usize,
+        args: &[&str],
+    ) -> Result<(Done<'_>, String)> {
+        let done = self.run_injected(&format!("{call}:error=EIO:when={number}"), args)?;
+        Ok((done, self.host.read(INJECTED)?))
+    }
+
+    fn run_injected(&self, what: &str, args: &[&str]) -> Result<Done<'_>> {
+        let call = what.split(':').next().unwrap_or_default();
+        let (trace, inject) = (format!("trace={call}"), format!("inject={what}"));
         let program = self.program();
-        let strace =
-            ["strace", "-f", "-o", "/dev/null", "-e", &trace, "-e", &delay, &program, "run"];
+        let strace = ["strace", "-f", "-o", INJECTED, "-e", &trace, "-e", &inject, &program, "run"];
         let shown = self.typed(&[&["run"], args].concat());
         let mut running = self.start_as(Some(&shown), &[&strace, args].concat())?;
         running.command = args.iter().map(OsString::from).collect();
