@@ -134,11 +134,24 @@ fn runs(lab: &Lab) -> Result<()> {
 fn arguments(lab: &Lab) -> Result<()> {
     const JOINED: &str = "the arguments were joined to one text and split at spaces again (by a shell, or by \
         split_whitespace): pass them on one by one with Command::args";
-    let words =
-        ["sh", "-c", "printf '%s|' \"$@\"", "sh", "-x", "--help", "a  b", "$HOME", "", "--", "*"];
+    let words = [
+        "sh",
+        "-c",
+        "printf '%s|' \"$@\"",
+        "sh",
+        "-x",
+        "--help",
+        "a  b",
+        "$HOME",
+        "",
+        "--",
+        "*",
+        "run",
+        "child",
+    ];
     let bytes = OsStr::from_bytes(b"\xff");
     let done = lab.run(&words.into_iter().map(OsStr::new).chain([bytes]).collect::<Vec<_>>())?;
-    if done.bytes == b"-x|--help|a  b|$HOME||--|*|\xff|" {
+    if done.bytes == b"-x|--help|a  b|$HOME||--|*|run|child|\xff|" {
         return Ok(());
     }
     let text = &done.stdout;
@@ -158,6 +171,10 @@ fn arguments(lab: &Lab) -> Result<()> {
     } else if done.bytes.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes()) {
         "an argument need not be UTF-8; yours was made text with to_string_lossy() or the like: keep it as OsString"
             .into()
+    } else if !text.contains("|run|child|") {
+        "the command's own words were taken for yours: only the first argument of your program is a subcommand, `run` \
+         or `child`. Hand on all that stand behind it, whatever they are (std::env::args_os().skip(2), not a filter)"
+            .into()
     } else if !text.contains("--|") || !text.contains("--help") {
         "your program's own parser has swallowed what begins with `-`: behind the first word everything belongs to the \
          command (`trailing_var_arg = true`; the re-exec needs no `--`)"
@@ -165,7 +182,7 @@ fn arguments(lab: &Lab) -> Result<()> {
     } else {
         "the arguments have to reach execve(2) unchanged, one by one".into()
     };
-    let expected = "each argument as it was: \"-x|--help|a  b|$HOME||--|*|\\xff|\"";
+    let expected = "each argument as it was: \"-x|--help|a  b|$HOME||--|*|run|child|\\xff|\"";
     Err(done.wrong(expected, done.summary(), cause))
 }
 
@@ -213,6 +230,12 @@ fn status(lab: &Lab) -> Result<()> {
             continue;
         }
         let cause = match done.status {
+            Some(0) if is_raw(lab)? => {
+                "what wait(2) returns was taken for the exit status as it is. It is a status of its own kind: the exit \
+                 status is in the upper byte, the signal in the lower one. ExitStatus::code() and signal() (rustix: \
+                 exit_status(), terminating_signal()) take it apart"
+                    .into()
+            }
             Some(0) => {
                 "the exit status is swallowed: your program returns success whatever the command returned. Return the \
                  number that ExitStatus::code() gives, also through both halves once there are two"
@@ -231,6 +254,15 @@ fn status(lab: &Lab) -> Result<()> {
         return Err(done.wrong(format!("exit status {wanted}"), done.ending(), cause));
     }
     Ok(())
+}
+
+/// Whether the raw status of wait(2) is returned: that of a command that a signal has ended is just the signal.
+fn is_raw(lab: &Lab) -> Result<bool> {
+    const TERM: &str = "kill -TERM $$";
+    let done = lab.run(&["sh", "-c", TERM])?;
+    // The second half's own status is the first one's 15, of which 15 times 256 comes, and so 0.
+    let by_child = || done.trace().named("exit_group").any(|call| call.arg(0) == "15");
+    Ok(done.status == Some(15) || by_child())
 }
 
 fn signal(lab: &Lab) -> Result<()> {

@@ -95,6 +95,23 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["if knows"],
     },
+    check! { 4, ctrl_z, "stops at Ctrl-Z, so that the shell has its terminal back",
+        read: "signal(7): \"Stop process\", termios(3): VSUSP",
+        hints: [
+            "Whoever handles a signal is not stopped by it. Which signals stop a process?",
+            "Leave SIGTSTP, SIGTTIN and SIGTTOU alone. (PID 1 they do not stop; `run` and the command they do.)",
+        ],
+        lines: ["SIGTSTP"],
+    },
+    check! { 4, hangup, "ends when its terminal goes away",
+        read: "credentials(7): \"Sessions\", signal(7): SIGHUP",
+        hints: [
+            "Who gets SIGHUP when a terminal goes away? Not everybody in the foreground.",
+            "The kernel tells the leader of the session, and that may be `run` alone: pass SIGHUP on, as any other \
+             signal.",
+        ],
+        lines: ["signal => _ = kill(pid, signal)"],
+    },
 ];
 
 /// Why PID 1 is the command itself.
@@ -471,7 +488,7 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
 /// got the terminal's: two that come at the same time are one.
 fn ctrl_c_once(lab: &Lab) -> Result<()> {
     let inner = "trap \"n=x\\$n; echo caught-\\$n\" INT; trap \"exit 5\" USR1; echo ready; while true; do :; done";
-    let mut running = start_on_terminal(lab, inner)?;
+    let mut running = start_on_terminal(lab, ALONE, inner, CTRL_C)?;
     let command = command_of(lab, inner).unwrap_or(0);
     let parent = |pid| lab.process(pid).map_or(0, |process| process.parent);
     let child = parent(command);
@@ -500,9 +517,47 @@ fn ctrl_c_once(lab: &Lab) -> Result<()> {
     Err(done.wrong(expected, "it catches two", cause))
 }
 
+fn ctrl_z(lab: &Lab) -> Result<()> {
+    hold(lab, "")?.0.release()?;
+    let inner = "echo ready; read line";
+    // Only what has a shell above it that could continue it is stopped: `set -m` gives it a process group of its own.
+    let mut running = start_on_terminal(lab, "set -m;", inner, "Ctrl-Z")?;
+    let argv = [&*lab.program(), "run", "sh", "-c", inner];
+    let Some(runner) = lab.processes().into_iter().find(|it| it.args == argv) else {
+        return Ok(()); // it has become the command, and is stopped as any other
+    };
+    lab.soil();
+    running.send(b"\x1a");
+    if lab.wait_until(|| lab.is_stopped(runner.pid)) {
+        return Ok(());
+    }
+    let cause = "your program handles SIGTSTP, and so it is not stopped: with Ctrl-Z the command stops, `run` waits on, \
+                 and the shell above does not get its terminal back. Leave SIGTSTP, SIGTTIN and SIGTTOU to the kernel";
+    Err(running.wrong("`run` is stopped, too", "it goes on", cause))
+}
+
+fn hangup(lab: &Lab) -> Result<()> {
+    hold(lab, "")?.0.release()?;
+    let running =
+        start_on_terminal(lab, ALONE, "echo ready; exec sleep 1000 <&- >&- 2>&-", "close it")?;
+    let sleeps = || lab.runs(&["sleep", "1000"]);
+    lab.wait_until(sleeps);
+    // The terminal belongs to script(1), and `run` is the leader of its session.
+    lab.soil();
+    lab.host.run(&format!("kill -KILL {}", running.runner()))?;
+    if lab.wait_until(|| !sleeps()) {
+        return Ok(());
+    }
+    let cause = "SIGHUP has not got as far as the command. When a terminal goes away, the kernel tells only the leader \
+                 of the session, and that is `run`: it has to pass SIGHUP on (it is not as with Ctrl-C, which everybody \
+                 in the foreground gets)";
+    let expected = "the terminal goes away: the command gets SIGHUP, and all of the container ends";
+    Err(running.wrong(expected, "the command still runs", cause))
+}
+
 /// Runs a script inside, on a terminal, and types Ctrl-C as soon as it is ready.
 fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
-    let mut running = start_on_terminal(lab, inner)?;
+    let mut running = start_on_terminal(lab, ALONE, inner, CTRL_C)?;
     if command_of(lab, inner).is_some_and(|pid| !lab.is_foreground(pid)) {
         let expected = "the command is in the foreground of the terminal, and gets Ctrl-C from it";
         return Err(running.wrong(expected, "it is not", APART));
@@ -511,12 +566,16 @@ fn on_ctrl_c<'a>(lab: &'a Lab, inner: &str) -> Result<Done<'a>> {
     running.exit()
 }
 
+/// script(1) starts a shell, and that one is not to answer Ctrl-C for us.
+const ALONE: &str = "exec";
+const CTRL_C: &str = "Ctrl-C";
+
 /// Starts a script inside, on a terminal, and waits until it is ready.
-fn start_on_terminal<'a>(lab: &'a Lab, inner: &str) -> Result<Running<'a>> {
-    // exec: script(1) starts a shell, and that one is not to answer Ctrl-C for us.
-    let line = format!("exec {} run sh -c '{inner}'", lab.program());
+fn start_on_terminal<'a>(lab: &'a Lab, by: &str, inner: &str, then: &str) -> Result<Running<'a>> {
+    // Whatever comes of it, the shell is still there: when it ends, so does everything on its terminal.
+    let line = format!("{by} {} run sh -c '{inner}'; read line", lab.program());
     let shown =
-        format!("{}   # on a terminal, then Ctrl-C", lab.typed(&["run", "sh", "-c", inner]));
+        format!("{}   # on a terminal, then {then}", lab.typed(&["run", "sh", "-c", inner]));
     let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
     running.until("ready\r\n")?;
     // What comes before a half waits is not told from what came before there was a command.

@@ -1,6 +1,7 @@
 //! Step 07: mounts leak and chroots are escaped, unless …
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use classroom::root::is_root;
 use nix::sys::signal::Signal;
@@ -60,6 +61,15 @@ pub const CHECKS: &[Check] = &[
              before the old root goes.",
         ],
         lines: ["\"tmpfs\"", "fn lend_device", "MS_BIND, NONE)?", "lend_device(device)"],
+    },
+    check! { 7, links, "mounts nothing where a link in the root filesystem leads",
+        read: "path_resolution(7), mount(2)",
+        hints: [
+            "A root filesystem may come from anybody. What if its `dev` is a link?",
+            "mount(2) follows links. Look first (Path::is_symlink), and at a path that is relative to the new root: \
+             \"/dev\" is the host's until pivot_root(2).",
+        ],
+        lines: ["is_symlink()"],
     },
 ];
 
@@ -172,6 +182,18 @@ fn dev(lab: &Lab) -> Result<()> {
     let mounts = lab.mounts_of(held.command);
     // To root of another user namespace the kernel forbids it.
     let is_hosts = is_root() && lab.namespace(held.command, "user") == lab.namespace(1, "user");
+    let place = |pid: u32| {
+        fs::metadata(lab.proc(pid, "root/dev"))
+            .map_or((0, 0), |dev| (dev.dev(), dev.mode() & 0o7777))
+    };
+    let (dev, mode) = place(held.command);
+    if dev == place(1).0 {
+        let cause = "the host's /dev itself is mounted inside, with all of its devices, and what root changes in there \
+                     is changed outside. A namespace is a new table of mounts, and no copy of what is mounted: mount a \
+                     tmpfs on dev, and in it the six devices alone";
+        let expected = "/dev inside is a file system of the container's own";
+        return Err(held.wrong(expected, "it is the host's", cause));
+    }
     let names = ["null", "zero", "full", "random", "urandom", "tty"];
     let writable = mounts.iter().find(|mount| {
         names.iter().any(|name| mount.point == format!("/dev/{name}")) && !mount.read_only
@@ -187,6 +209,12 @@ fn dev(lab: &Lab) -> Result<()> {
         mounts.iter().any(|mount| mount.point.ends_with("/dev") && mount.kind == "tmpfs");
     if trouble.is_empty() {
         let kept = lab.host.run("ls rootfs/dev")?.stdout;
+        if on_tmpfs && mode & 0o022 != 0 {
+            let cause = "a tmpfs has the mode 1777 unless you say another one, as /tmp has it: everybody may make \
+                         files in it. The last argument of mount(2) takes it: \"mode=755\"";
+            let got = format!("its mode is {mode:o}");
+            return Err(held.wrong("in /dev only root may make files (755)", &got, cause));
+        }
         if on_tmpfs || kept.is_empty() {
             held.release()?;
             return Ok(());
@@ -208,4 +236,35 @@ fn dev(lab: &Lab) -> Result<()> {
         &trouble,
         cause,
     ))
+}
+
+fn links(lab: &Lab) -> Result<()> {
+    const LIST: &[&str] =
+        &["sh", "-c", "while read -r a place b; do echo $place; done </proc/mounts"];
+    need_root(lab)?;
+    let done = lab.run(LIST)?;
+    if !done.stdout.lines().any(|place| place == "/dev") {
+        let cause = "nothing is mounted there";
+        return Err(done.wrong("something is mounted on /dev", done.summary(), cause));
+    }
+    lab.soil();
+    for name in ["dev", "proc"] {
+        lab.host.run(&format!(
+            "mkdir -p rootfs/elsewhere; mv rootfs/{name} rootfs/kept; ln -s elsewhere rootfs/{name}"
+        ))?;
+        let done = lab.run(LIST)?;
+        lab.host.run(&format!("rm rootfs/{name}; mv rootfs/kept rootfs/{name}"))?;
+        let Some(place) = done.stdout.lines().find(|place| place.starts_with("/elsewhere")) else {
+            continue;
+        };
+        let cause = format!(
+            "mount(2) follows links, and nobody has looked whether `{name}` is one, or has looked at the wrong one: \
+             before pivot_root(2) \"/{name}\" is the host's. Path::new(\"{name}\").is_symlink() is the root \
+             filesystem's, from the directory that is to be the root"
+        );
+        let expected =
+            format!("the root filesystem's `{name}` is a link to `elsewhere`: the program stops");
+        return Err(done.wrong(expected, format!("something is mounted on {place}"), cause));
+    }
+    Ok(())
 }

@@ -66,6 +66,14 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["fs::write(&file"],
     },
+    check! { 10, limited_or_not_at_all, "runs nothing where it cannot make a cgroup",
+        read: "cgroups(7)",
+        hints: [
+            "An ordinary user may not make a cgroup. What runs then, and with which limits?",
+            "An error of mkdir(2) or write(2) is an error of yours: `?`, before the command is started.",
+        ],
+        lines: ["cannot make a cgroup"],
+    },
     check! { 10, two_at_once, "runs beside another one",
         read: "cgroups(7), mkdir(2): EEXIST",
         hints: [
@@ -298,6 +306,18 @@ fn refuses(lab: &Lab) -> Result<()> {
     let cause = "the kernel has refused the limit, and your program has ignored that: hand the error of fs::write to \
                  main with `?`, before the command is started";
     let expected = "a limit that the kernel refuses is an error, and the command does not run";
+    Err(done.wrong(expected, done.summary(), cause))
+}
+
+fn limited_or_not_at_all(lab: &Lab) -> Result<()> {
+    hold(lab, &[], "", "pids")?.0.release()?;
+    let done = lab.start_as_learner(&[&*lab.program(), "run", "echo", "it runs"])?.end()?;
+    if !done.stdout.contains("it runs") {
+        return Ok(());
+    }
+    let cause = "an ordinary user may not make a cgroup here, and your program has gone on without: who asks for a limit \
+                 must never be without it. Hand the errors of mkdir(2) and write(2) to main with `?`, all of them";
+    let expected = "as an ordinary user: a message, exit status 125, and the command does not run";
     Err(done.wrong(expected, done.summary(), cause))
 }
 

@@ -17,7 +17,7 @@ use contents::contents;
 use contents::limits;
 use tree::tree;
 
-/// What the two sides of `4713=1` are.
+/// What the two sides of `1000=0` are.
 const OUTSIDE_INSIDE: &str = "outside=inside";
 
 /// What stands above a column. (The root directory is not to be taken for the user.)

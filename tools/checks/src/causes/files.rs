@@ -144,6 +144,40 @@ pub const ROWS: &[Row] = &[
         "EINVAL: {call}. MS_MOVE moves something that is mounted already; what makes a directory a mount is MS_BIND",
     ),
     seen(
+        "starts",
+        NotRun,
+        |it| {
+            let unbindable = |call: &Call| call.done() && call.has("MS_UNBINDABLE");
+            mount_failed(it, "EINVAL")
+                && it.call().is_some_and(|call| call.has("MS_BIND"))
+                && it.trace().named("mount").any(unbindable)
+        },
+        "EINVAL: {call}. All mounts were made unbindable (MS_UNBINDABLE) before, and that forbids just this. Private is \
+         enough: MS_REC | MS_PRIVATE",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| (mount_failed(it, "EINVAL") || mount_failed(it, "ENOENT")) && is_link(it),
+        "{call}: {source} is no device, but a link on the host, and mount(2) follows it. What is only a link can be made \
+         inside, as one (symlink(2)); here nobody needs it",
+    ),
+    seen(
+        "starts",
+        Checks(&["proc", "root", "cwd", "dev", "starts"]),
+        |it| put_old(it).is_some() && takes_off_new_root(it),
+        "the old root was put on {put_old}, and umount2(\".\") takes off what lies on \".\": the new root, with its \
+         /proc and /dev. Take off the old root where it is; it lies on \".\" only after pivot_root(\".\", \".\")",
+    ),
+    Row {
+        evidence: Evidence::Counted,
+        explains: All,
+        about: "",
+        sign: |it| lost_error(it).is_some(),
+        text: "{lost}: that has failed, and your program has gone on all the same. Its error is lost (`_ =`, .ok(), a \
+               `match` without it): hand it on with `?`, and the message tells what is wrong",
+    },
+    seen(
         "dev",
         NotRun,
         |it| it.failed("open", &["EROFS"]),
@@ -622,6 +656,33 @@ fn target(it: &Case, names: &[&str]) -> bool {
 
 fn is_device(it: &Case) -> bool {
     it.call().is_some_and(|call| call.arg(1).contains("dev/") && call.has("MS_BIND"))
+}
+
+/// Whether what was to be mounted is a link on the host.
+fn is_link(it: &Case) -> bool {
+    let Some(call) = it.call() else { return false };
+    call.has("MS_BIND")
+        && call.arg(0).starts_with("/dev/")
+        && it.lab().host.path(call.arg(0)).is_symlink()
+}
+
+/// Where pivot_root(2) has put the old root, if not on the new one.
+pub fn put_old(it: &Case) -> Option<String> {
+    let call = it.trace().named("pivot_root").find(|call| call.done())?;
+    (call.arg(0) != call.arg(1)).then(|| format!("{:?}", call.arg(1)))
+}
+
+fn takes_off_new_root(it: &Case) -> bool {
+    it.trace().named("umount2").any(|call| call.done() && [".", "/"].contains(&call.arg(0)))
+}
+
+/// A call that has failed, and the program has gone on: to another one, or to the command.
+pub fn lost_error<'a>(it: &'a Case) -> Option<&'a Call> {
+    let makes = ["unshare", "sethostname", "chroot", "chdir", "mount", "pivot_root"];
+    let failed = it.trace().own().find(|call| !call.done() && makes.contains(&&*call.name))?;
+    let goes_on =
+        |call: &Call| call.pid == failed.pid && call.at > failed.at && makes.contains(&&*call.name);
+    it.trace().own().any(goes_on).then_some(failed)
 }
 
 /// Whether the old root is out of reach.

@@ -48,6 +48,13 @@ pub const ROWS: &[Row] = &[
          is below /sys/fs/cgroup/pids, memory.limit_in_bytes below /sys/fs/cgroup/memory, cpu.cfs_quota_us below \
          /sys/fs/cgroup/cpu. (Version 2 has one, with pids.max, memory.max and cpu.max)",
     ),
+    said(
+        "pids_limit",
+        NotRun,
+        |it| !it.says("/sys/fs/cgroup/") && !made_elsewhere(it).is_empty(),
+        "the folder was made at {made}, and that is no place for a cgroup: it has to be below /sys/fs/cgroup. (Path::join \
+         with something that begins with `/` forgets all that stood before)",
+    ),
     seen(
         "cgroup_root",
         NotRun,
@@ -164,6 +171,13 @@ fn is_top_file(it: &Case) -> bool {
 /// Whether a cgroup was made.
 fn is_made(it: &Case) -> bool {
     it.trace().named("mkdir").any(|call| call.done() && call.arg(0).contains("/sys/fs/cgroup/"))
+}
+
+/// A folder that was made at the top of the host's files.
+pub fn made_elsewhere(it: &Case) -> String {
+    let at_top = |call: &&Call| call.done() && call.arg(0).rfind('/') == Some(0);
+    let made = it.trace().named("mkdir").find(at_top);
+    made.map_or(String::new(), |call| format!("{:?}", call.arg(0)))
 }
 
 /// Whether the root was changed before.

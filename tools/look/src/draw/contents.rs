@@ -31,9 +31,9 @@ struct Column {
 fn columns(paper: Paper) -> Vec<Column> {
     let room = |narrow: usize, wide: usize| if paper.width >= 96 { wide } else { narrow };
     let mut columns = vec![
-        Column { kind: Kind::Uts, what: "hostname", width: room(10, 12) },
+        Column { kind: Kind::Uts, what: "hostname", width: room(11, 14) },
         Column { kind: Kind::Pid, what: "processes", width: 9 },
-        Column { kind: Kind::Root, what: "directory", width: room(17, 22) },
+        Column { kind: Kind::Root, what: "directory", width: room(16, 22) },
         Column { kind: Kind::Mnt, what: "mounts", width: 6 },
         Column { kind: Kind::Ipc, what: "queues", width: 6 },
         Column { kind: Kind::Net, what: "interfaces", width: room(11, 14) },
@@ -71,8 +71,7 @@ pub fn contents(picture: &Picture, details: &Details, marks: &Marks, paper: Pape
         line.push(Style::Plain, " ");
         match letter {
             Some(letter) => line.push(Style::Own(letter), format!("[{}]", letters(letter))),
-            // The sign that stands for the host's everywhere else, too.
-            None => line.push(Style::Dim, "·"),
+            None => line.push(Style::Plain, "host"),
         }
         line.pad(LABEL + 1);
         for column in &columns {
@@ -92,16 +91,17 @@ pub fn contents(picture: &Picture, details: &Details, marks: &Marks, paper: Pape
     lines
 }
 
-/// Whoever has the same as the host has it all the same for itself: a copy, or another `lo`.
-const OWN: &str = " (own)";
-
 fn value(contents: &Contents, host: Option<&Contents>, column: &Column) -> (Style, String) {
     let value = &contents[column.kind as usize];
-    let like = host.is_some_and(|host| host[column.kind as usize] == *value);
-    let own = if like && matches!(column.kind, Kind::Uts | Kind::Net) { OWN } else { "" };
+    // What only looks like the host's is said not to be: a copy of the hostname, another `lo`, another list of mounts.
+    let own = match column.kind {
+        Kind::Uts if host.is_some_and(|host| host[Kind::Uts as usize] == *value) => " too",
+        Kind::Net | Kind::Mnt if host.is_some() => " own",
+        _ => "",
+    };
     let room = column.width - own.len();
     match value {
-        Value::Shared => (Style::Dim, "·".into()),
+        Value::Shared => (Style::Dim, "host's".into()),
         Value::Of(letter) => (Style::Own(*letter), format!("[{}]", letters(*letter))),
         Value::Closed => (Style::Closed, "?".into()),
         Value::Names(names) => {
@@ -110,6 +110,10 @@ fn value(contents: &Contents, host: Option<&Contents>, column: &Column) -> (Styl
         }
         Value::Text(text) if column.kind == Kind::Root => {
             (Style::Plain, tail(&harmless(text), room))
+        }
+        // In quotes: a host may be called `host`.
+        Value::Text(text) if column.kind == Kind::Uts => {
+            (Style::Plain, format!("\"{}\"{own}", head(&harmless(text), room - 2)))
         }
         Value::Text(text) => (Style::Plain, head(&harmless(text), room) + own),
     }
@@ -149,8 +153,7 @@ pub fn limits(picture: &Picture, details: &Details, marks: &Marks, paper: Paper)
     if details.limits.iter().any(|one| shown(one.letter) && one.limits.is_none()) {
         say(Style::Closed, "? there is no way from here to its limits");
     } else if none {
-        let own = if picture.containers.len() > 1 { "their" } else { "its" };
-        say(Style::Plain, &format!("no limits of {own} own"));
+        say(Style::Plain, "no limits but the host's");
     }
     lines
 }

@@ -2,7 +2,6 @@
 
 use crate::changes::Mark;
 use crate::changes::Marks;
-use crate::draw::OUTSIDE_INSIDE;
 use crate::draw::heading;
 use crate::machine::Kind;
 use crate::model::Cell;
@@ -115,7 +114,7 @@ pub fn tree(picture: &Picture, marks: &Marks, paper: Paper) -> Vec<Line> {
     let mut above = Line::default();
     above.push(Style::Plain, " ");
     if picture.rows.iter().any(|row| !row.inside.is_empty() || row.user_inside.is_some()) {
-        above.push(Style::Dim, OUTSIDE_INSIDE);
+        above.push(Style::Dim, "a=b: a outside, b inside");
     }
     let legend = legend(picture, paper);
     above.pad((paper.width.saturating_sub(legend.width())).min(at_matrix));

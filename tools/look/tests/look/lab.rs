@@ -109,11 +109,7 @@ impl Lab {
             if line.trim_start().starts_with("hostname") {
                 users = line.find("mounts").zip(line.find("outside=inside"));
             }
-            let of_host = line.starts_with(" · ") || line.starts_with(" . ");
-            if let (Some((mounts, users)), true) = (users, of_host) {
-                // One column is not always one byte.
-                let wide = line.len() - line.chars().count();
-                let (mounts, users) = (mounts + wide, users + wide);
+            if let (Some((mounts, users)), true) = (users, line.starts_with(" host ")) {
                 let now = line[mounts..mounts + 6].trim().parse::<usize>().expect("no mounts");
                 line.replace_range(mounts..mounts + 6, &format!("{:<6}", 31 + now - self.mounts));
                 line.replace_range(users.., "all users");

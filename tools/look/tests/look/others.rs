@@ -48,10 +48,10 @@ fn bubblewrap_and_unshare_beside_step_10() -> Result<()> {
     let _unshare = lab.terminal("unshare -r sh")?;
     let picture = lab.look(100)?;
     // It has the host's mounts as well, and how many these are depends on the machine.
-    let (head, tail) = picture.split_once(" bubble ").expect("no hostname of bubblewrap's");
+    let (head, tail) = picture.split_once(" \"bubble\" ").expect("no hostname of bubblewrap's");
     let (line, rest) = tail.split_once('\n').expect("no end of the line");
-    let values: Vec<&str> = line.split_whitespace().filter(|word| *word != "·").collect();
-    let [_processes, mounts] = values[..] else { panic!("processes and mounts: {line:?}") };
+    let values: Vec<&str> = line.split_whitespace().filter(|word| *word != "host's").collect();
+    let [_processes, mounts, "own"] = values[..] else { panic!("processes and mounts: {line:?}") };
     let line = line.replacen(&format!(" {mounts:<6}"), " 32    ", 1);
     snapshot("beside", &lab.normal(&format!("{head} bubble {line}\n{rest}")));
     Ok(())
@@ -123,7 +123,7 @@ fn five_hundred_processes() -> Result<()> {
     // Those that `processes` leaves out: eight that stand in for kernel threads, one that waits for the end of the
     // host; and look itself.
     let all = lab.processes().len() + 8 + 1 + 1;
-    assert!(picture.contains(&format!(" ·     host         {all} ")), "{all}\n{picture}");
+    assert!(picture.contains(&format!(" host  \"host\"         {all} ")), "{all}\n{picture}");
     assert!(picture.contains("step02_uts run sh"), "{picture}");
     Ok(())
 }

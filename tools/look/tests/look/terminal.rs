@@ -158,7 +158,7 @@ fn changes_are_marked() -> Result<()> {
     let mut container = lab.step("")?;
     look.wait_for("\x1b[K+")?;
     container.send("hostname renamed\n")?;
-    look.wait_for("renamed*")?;
+    look.wait_for("\"renamed\"*")?;
     container.send("sleep 1000 &\n")?;
     look.wait_for("sleep 1000")?;
     container.send("kill $!; wait\n")?;
