@@ -9,6 +9,7 @@ use crate::Result;
 use crate::lab::Lab;
 use crate::lab::excerpt;
 use crate::lab::shortened;
+use crate::step04::APART;
 
 pub const CHECKS: &[Check] = &[
     check! { 1, runs, "runs a command, with its output",
@@ -326,10 +327,19 @@ fn usage(lab: &Lab) -> Result<()> {
 }
 
 fn terminal(lab: &Lab) -> Result<()> {
-    let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is";
+    let inner = "test -t 0 && test -t 1 && test -t 2 && echo it is; read line";
     let line = format!("{} run sh -c '{inner}'", lab.program());
     let shown = format!("{}   # on a terminal", lab.typed(&["run", "sh", "-c", inner]));
-    let done = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?.end()?;
+    let mut running = lab.start_as(Some(&shown), &["script", "-qec", &line, "/dev/null"])?;
+    let command =
+        || lab.processes().into_iter().find(|it| it.args == ["sh", "-c", inner]).map(|it| it.pid);
+    lab.wait_until(|| command().is_some_and(|pid| lab.is_waiting(pid) || lab.is_stopped(pid)));
+    if command().is_some_and(|pid| !lab.is_foreground(pid)) {
+        let expected = "the command is in the foreground of the terminal, and may read from it";
+        return Err(running.wrong(expected, "it is in the background", APART));
+    }
+    running.say("go on");
+    let done = running.end()?;
     if done.stdout.contains("it is") {
         return Ok(());
     }

@@ -24,6 +24,14 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["/proc/self/exe"],
     },
+    check! { 3, child_killed, "does not call it a success when its second half is killed",
+        read: "waitpid(2), signal(7)",
+        hints: [
+            "`run` waits for `child`, and that may be killed as any other process. What is its exit status then?",
+            "Wait for both in the same way: ExitStatus::code() is None, and the number is 128 + signal().",
+        ],
+        lines: ["wait_for(child.spawn()"],
+    },
 ];
 
 fn named(lab: &Lab) -> Result<()> {
@@ -86,4 +94,30 @@ fn reexec(lab: &Lab) -> Result<()> {
         done.why_not_run()
     };
     Err(done.wrong("\"container\"", done.summary(), cause))
+}
+
+fn child_killed(lab: &Lab) -> Result<()> {
+    let held = lab.hold(&[], "")?;
+    let child = lab.process(held.command).map_or(0, |command| command.parent);
+    if child == held.runner || held.command == held.runner {
+        let cause = "there is no `child` between `run` and the command: `run` has to start your program once more";
+        return match lab.run(&["hostname"])?.stdout.as_str() {
+            "container\n" => Ok(()), // it has become the command
+            _ => Err(held.wrong(
+                "your program runs twice, as `run` and as `child`",
+                "it runs once",
+                cause,
+            )),
+        };
+    }
+    lab.soil();
+    held.running.signalled.set(true);
+    lab.host.run(&format!("kill -KILL {child}"))?;
+    let done = held.running.exit()?;
+    if done.status != Some(0) {
+        return Ok(());
+    }
+    let cause = "whoever a signal has ended has no exit status, `child` as well: ExitStatus::code() is None then, and \
+                 not 0. It is 128 + signal(), as for the command";
+    Err(done.wrong("`child` is killed with SIGKILL: exit status 137", done.ending(), cause))
 }

@@ -90,8 +90,8 @@ pub const CHECKS: &[Check] = &[
         hints: [
             "The terminal sends SIGINT to every process of the foreground: to the command, and to both halves of your \
              program.",
-            "Both halves have to survive it, so that they can pass the status on: a handler that does nothing is \
-             enough there.",
+            "Both halves have to survive it, so that they can pass the status on: a handler that does nothing with it \
+             (only if a process has sent it, they pass it on).",
         ],
         lines: ["if knows"],
     },
@@ -135,7 +135,8 @@ const NO_NULL: &str = "a shell opens /dev/null for what it starts in the backgro
     urandom, tty)";
 
 const NODEV: &str = "EACCES: a shell opens /dev/null for what it starts in the background. It is there, but on a mount \
-    with MS_NODEV, and there devices are none: that flag is not for what is mounted from the host's /dev";
+    with MS_NODEV, and there devices are none. What mknod(2) makes on such a tmpfs is none; what is mounted from the \
+    host's /dev, on an empty file, is one, as long as that flag is not set for this mount, too";
 
 /// PID 1 of the container, as the host sees it, if the command has process numbers of its own.
 fn init(lab: &Lab, held: &Held) -> Option<Process> {
@@ -239,6 +240,9 @@ fn orphans(lab: &Lab) -> Result<()> {
     } else if done.status == Some(128 + Signal::SIGCONT as i32) {
         "a signal has come (SIGCONT, 18), and your program ends with 128 + 18 at once: the command still ran. Pass the \
          signal on to it, and go on waiting"
+    } else if done.status != Some(128 + Signal::SIGUSR2 as i32) {
+        "somebody was only stopped (PID 1 here, with SIGSTOP), and your program takes that for the end: with WUNTRACED \
+         waitpid(2) returns also those. Leave it out"
     } else {
         "your program takes the status of the orphan that ended first (128 + 12) for that of the command: compare the \
          PID that waitpid(2) returns with the command's, and go on waiting if it is another"
@@ -408,7 +412,8 @@ fn sigterm(lab: &Lab) -> Result<()> {
             command_is_init(&held)
         } else if lab.lives(held.runner) {
             "the signal did not get as far as the command. The kernel keeps signals without a handler from PID 1: \
-             `run` has to pass SIGTERM on to `child`, and `child`, with a handler, to the command"
+             `run` has to pass SIGTERM on to `child`, and `child`, with a handler, to the command: kill(2) with its \
+             number (a negative one is a process group, and there is none of that number)"
                 .into()
         } else {
             "SIGTERM has ended the runner, which has no handler for it, and nothing has ended the container: handle \
@@ -419,7 +424,10 @@ fn sigterm(lab: &Lab) -> Result<()> {
     }
     let done = held.running.end()?;
     let cause = match done.status {
-        Some(143) => return early_sigterm(lab),
+        Some(143) => {
+            reaches_a_handler(lab, Signal::SIGTERM)?;
+            return early_sigterm(lab);
+        }
         None => {
             "SIGTERM has ended the runner itself, so that it could neither pass the status on nor tidy up: it needs a \
              handler for SIGTERM that passes the signal on, and then goes on waiting"
@@ -429,6 +437,30 @@ fn sigterm(lab: &Lab) -> Result<()> {
         }
         _ => "the command was ended by SIGTERM: that is 128 + 15, in both halves",
     };
+    Err(done.wrong(expected, done.ending(), cause))
+}
+
+/// A signal to the runner is for the command: it may handle it, and end as it likes.
+fn reaches_a_handler(lab: &Lab, signal: Signal) -> Result<()> {
+    let name = &signal.as_str()[3..];
+    let (held, _) = hold(lab, &format!("trap \"exit 3\" {name}; "))?;
+    held.running.signal(signal)?;
+    let expected = format!(
+        "after `kill -{name}` on the runner: exit status 3, as the command handles the signal"
+    );
+    if !lab.wait_until(|| !lab.lives(held.command)) {
+        let cause = format!(
+            "{signal} has not got as far as the command. A process has sent it, to the runner alone. (Only what comes \
+             from the terminal, as Ctrl-C does, the command has already: nobody has sent that.)"
+        );
+        return Err(held.wrong(&expected, "the command still runs", cause));
+    }
+    let done = held.running.end()?;
+    if done.status == Some(3) {
+        return Ok(());
+    }
+    let cause = "your program does not wait for what the command makes of the signal: it ends at once (and then the \
+                 kernel kills the command). Pass it on, and go on waiting";
     Err(done.wrong(expected, done.ending(), cause))
 }
 
@@ -454,8 +486,7 @@ fn early_sigterm(lab: &Lab) -> Result<()> {
 }
 
 fn ctrl_c(lab: &Lab) -> Result<()> {
-    const HANDLERS: &str =
-        "Both halves need a handler for SIGINT that does nothing, and go on waiting";
+    const HANDLERS: &str = "Both halves need a handler for SIGINT, and go on waiting";
     // The command survives Ctrl-C for a moment: whoever has started it has to survive it, too, and to wait.
     let done =
         on_ctrl_c(lab, "trap \"echo caught; exit 5\" INT; echo ready; while true; do :; done")?;
@@ -481,7 +512,8 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
         let cause = format!("Ctrl-C has ended the command, that is 128 + 2. {HANDLERS}");
         return Err(done.wrong(expected, done.ending(), cause));
     }
-    ctrl_c_once(lab)
+    ctrl_c_once(lab)?;
+    reaches_a_handler(lab, Signal::SIGINT)
 }
 
 /// What the terminal has sent to the command already is not passed on to it. `child` is stopped until the command has
@@ -596,6 +628,6 @@ fn command_of(lab: &Lab, inner: &str) -> Option<u32> {
     lab.processes().into_iter().find(|it| it.args == command).map(|it| it.pid)
 }
 
-const APART: &str = "the command is in another process group than your program (setpgid(2), setsid(2), or \
+pub const APART: &str = "the command is in another process group than your program (setpgid(2), setsid(2), or \
     CommandExt::process_group): the terminal sends Ctrl-C to its foreground group only, and stops whoever else reads \
     from it (SIGTTIN). Leave the command in the group that it is started in";

@@ -87,10 +87,21 @@ fn root(lab: &Lab) -> Result<()> {
     let done =
         lab.run(&["sh", "-c", "if test -e /workshop; then echo visible; else echo hidden; fi"])?;
     if done.stdout == "hidden\n" {
-        return Ok(());
+        return writable(lab);
     }
     let cause = "the root directory is not the root filesystem";
     Err(done.wrong("/workshop, a folder of the host, is hidden", done.summary(), cause))
+}
+
+fn writable(lab: &Lab) -> Result<()> {
+    let done =
+        lab.run(&["sh", "-c", "echo it can be written >/written && cat /written && rm /written"])?;
+    if done.stdout == "it can be written\n" {
+        return Ok(());
+    }
+    let cause = "the root filesystem was made read-only (MS_RDONLY on the mount that is the new root). What has to be \
+                 read-only are the host's devices; in its own files a container may write";
+    Err(done.wrong("a file can be made in `/`", done.summary(), cause))
 }
 
 fn cwd(lab: &Lab) -> Result<()> {

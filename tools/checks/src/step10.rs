@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::Check;
 use crate::Result;
+use crate::Stop;
 use crate::lab::Held;
 use crate::lab::Lab;
 
@@ -81,6 +82,14 @@ pub const CHECKS: &[Check] = &[
             "A name that nobody else has: with the number of `run`'s process in it, and the time.",
         ],
         lines: ["let cgroup ="],
+    },
+    check! { 10, cgroup_kept, "ends with the command, even where its cgroup has to stay",
+        read: "rmdir(2): EBUSY",
+        hints: [
+            "Somebody else may be in the cgroup, or in one below it: then rmdir(2) fails. What becomes of the status?",
+            "Try for about a second, say that it stays, and return the command's exit status all the same.",
+        ],
+        lines: ["tries <", "code // even"],
     },
     check! { 10, cgroup_gone, "leaves no cgroup behind",
         read: "rmdir(2): EBUSY, cgroups(7)",
@@ -161,6 +170,15 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
     }
+    let all = lab.hold(&["--pids-limit", "7", "--memory", "50M", "--cpus", "0.5"], "");
+    let joins =
+        |held: &Held| Cgroup::of(lab, held.command, controller).map(|it| it.path) != outside;
+    if all.is_ok_and(|held| joins(&held)) {
+        let cause = "with --pids-limit, --memory and --cpus together it is in one; so an option that is not given keeps \
+                     your program from coming to the others (a `break` or return in the loop: `continue` goes on with \
+                     the next), or --pids-limit has no default (20)";
+        return Err(held.wrong(EXPECTED, "it is in the host's", cause));
+    }
     let cause = format!(
         "the command was not put into a cgroup with the {controller} controller: `child` has to make a folder for it \
          (v2: in /sys/fs/cgroup, v1: in /sys/fs/cgroup/{controller}), and write its own number to cgroup.procs there \
@@ -218,27 +236,30 @@ fn pids_limit(lab: &Lab) -> Result<()> {
 }
 
 fn memory(lab: &Lab) -> Result<()> {
-    let (held, cgroup) = hold(lab, &["--memory", "50M"], "", "memory")?;
-    let limit = cgroup.read("memory.max", "memory.limit_in_bytes");
-    let cause = match limit.parse() {
-        Ok(52_428_800) => {
-            held.release()?;
-            return Ok(());
-        }
-        Err(_) | Ok(1_000_000_000_000_u64..) => {
-            "nothing was written to memory.max (v1: memory.limit_in_bytes) of the command's cgroup: write the limit \
-             before you start the command"
-        }
-        Ok(49_000_000..=50_000_000) => "M is 1024 * 1024 here, as with Docker, not a million",
-        Ok(_) => {
-            "another number was written than --memory says; it is in bytes, K, M and G are powers of 1024"
-        }
-    };
-    Err(held.wrong(
-        "the limit of the command's cgroup is 52428800",
-        &format!("it is {limit:?}"),
-        cause,
-    ))
+    for asked in ["50M", "52428800"] {
+        let (held, cgroup) = hold(lab, &["--memory", asked], "", "memory")?;
+        let limit = cgroup.read("memory.max", "memory.limit_in_bytes");
+        let cause = match limit.parse() {
+            Ok(52_428_800) => {
+                held.release()?;
+                continue;
+            }
+            _ if asked != "50M" => {
+                "a number without a letter is bytes, as with Docker: only k, m and g are something else"
+            }
+            Err(_) | Ok(1_000_000_000_000_u64..) => {
+                "nothing was written to memory.max (v1: memory.limit_in_bytes) of the command's cgroup: write the \
+                 limit before you start the command"
+            }
+            Ok(49_000_000..=50_000_000) => "M is 1024 * 1024 here, as with Docker, not a million",
+            Ok(_) => {
+                "another number was written than --memory says; it is in bytes, K, M and G are powers of 1024"
+            }
+        };
+        let expected = "the limit of the command's cgroup is 52428800";
+        return Err(held.wrong(expected, &format!("it is {limit:?}"), cause));
+    }
+    Ok(())
 }
 
 fn cpus(lab: &Lab) -> Result<()> {
@@ -333,6 +354,32 @@ fn two_at_once(lab: &Lab) -> Result<()> {
     first.release()?;
     second.release()?;
     Ok(())
+}
+
+fn cgroup_kept(lab: &Lab) -> Result<()> {
+    let (held, cgroup) = hold(lab, &[], "", "pids")?;
+    lab.soil();
+    let tree = if cgroup.v2 { "" } else { "pids/" };
+    let name = cgroup.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let procs = format!("/sys/fs/cgroup/{tree}{name}/cgroup.procs");
+    lab.host.run(&format!("sleep 1000 <&- >/dev/null 2>&1 & echo $! >{procs}"))?;
+    let expected = "a process of the host's is in the cgroup, too: the run ends with the command, and its status (0)";
+    let done = held.release().map_err(|stop| match stop {
+        Stop::Wrong(mut failure) => {
+            failure.expected = expected.into();
+            let cause = "the cgroup cannot be removed as long as somebody is in it, and your program tries for ever, or \
+                         for very long: try for about a second (1000 times a millisecond), then say that it stays";
+            failure.cause = cause.into();
+            Stop::Wrong(failure)
+        }
+        host => host,
+    })?;
+    if done.status == Some(0) {
+        return Ok(());
+    }
+    let cause = "the error of rmdir(2) has taken the place of the command's exit status: whoever has started the \
+                 container asks for that. Say the error on stderr, and return the status";
+    Err(done.wrong(expected, done.summary(), cause))
 }
 
 fn cgroup_gone(lab: &Lab) -> Result<()> {

@@ -37,6 +37,14 @@ pub const ROWS: &[Row] = &[
     seen(
         "named",
         NotRun,
+        |it| shift(it) == Some(Shift::Refused),
+        "`child` has got the command as it is, {handed}, and its parser takes an option of the command's for one of its \
+         own: `child` needs the same list of words as `run`, with trailing_var_arg = true (one `Args` for both, \
+         #[command(flatten)])",
+    ),
+    seen(
+        "named",
+        NotRun,
         |it| shift(it) == Some(Shift::Behind),
         "something stands behind the command: {handed}. From the command on everything belongs to the command: what is \
          for `child` itself (its options, the runner's number) has to be handed on before it",
@@ -190,6 +198,7 @@ enum Shift {
     More,
     Less,
     Eaten,
+    Refused,
     Behind,
 }
 
@@ -217,6 +226,11 @@ fn shift(it: &Case) -> Option<Shift> {
     if !behind.ends_with(asked) {
         let whole = asked.iter().all(|word| behind.contains(word));
         return Some(if whole { Shift::Behind } else { Shift::Less });
+    }
+    let refused =
+        it.said.split_once("unexpected argument '").and_then(|(_, rest)| rest.split('\'').next());
+    if refused.is_some_and(|word| asked.iter().any(|own| own.starts_with(word))) {
+        return Some(Shift::Refused);
     }
     let eaten = match run {
         Some(run) => asked.len() > run.len() && asked.ends_with(&run),

@@ -80,6 +80,15 @@ pub const ROWS: &[Row] = &[
         "starts",
         NotRun,
         |it| {
+            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Folder)
+        },
+        "EINVAL or EBUSY: the working directory is the folder that the root filesystem lies in, and not the mount. The \
+         mount lies over \"/\", and no path leads onto it but chdir(\"/..\")",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
             it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Never)
         },
         "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted \
@@ -570,6 +579,8 @@ enum Entered {
     Never,
     /// It is what the new root was mounted over.
     Below,
+    /// It is the folder that was mounted elsewhere.
+    Folder,
     /// Before it was mounted.
     TooEarly,
 }
@@ -588,6 +599,7 @@ fn entered(it: &Case) -> Option<Entered> {
     let after = moves.iter().rfind(|call| call.at > bind.at);
     Some(match after {
         Some(call) if call.arg(0) == "/" && bind.arg(1) == "/" => Entered::Below,
+        Some(call) if call.arg(0) == bind.arg(0) && bind.arg(1) == "/" => Entered::Folder,
         Some(_) => Entered::Yes,
         None if moves.is_empty() || bind.arg(1) == "/" => Entered::Never,
         None => Entered::TooEarly,

@@ -112,9 +112,34 @@ pub const ROWS: &[Row] = &[
     seen(
         "pids_limit",
         Checks(LIMITS),
-        |it| joins(it).any(is_top) && !runner_joins(it),
+        |it| joins(it).any(is_top) && !runner_joins(it) && !is_made(it),
         "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has \
          to tell it to `child`",
+    ),
+    seen(
+        "pids_limit",
+        Checks(LIMITS),
+        |it| joins(it).any(is_top) && !runner_joins(it) && is_made(it),
+        "the cgroup was made, and `child` has joined another one, the top of the tree: {joined}. Each cgroup has such a \
+         file; write to that in the folder of your own",
+    ),
+    seen(
+        "memory",
+        Checks(&["memory"]),
+        |it| it.trace().written("memory.soft_limit_in_bytes").next().is_some(),
+        "memory.soft_limit_in_bytes was written: that only says from whom the kernel takes first when the machine is \
+         short of memory, and stops nobody. The limit is memory.limit_in_bytes (v2: memory.max)",
+    ),
+    seen(
+        "cpus",
+        Checks(&["cpus"]),
+        |it| {
+            ["cpu.shares", "cpu.weight"]
+                .iter()
+                .any(|file| it.trace().written(file).next().is_some())
+        },
+        "cpu.shares (v2: cpu.weight) was written: that is a weight, which counts only while others want the CPU, too. \
+         The limit is a quota: cpu.cfs_quota_us (v2: cpu.max)",
     ),
     said(
         "pids_limit",
