@@ -134,6 +134,9 @@ const NO_NULL: &str = "a shell opens /dev/null for what it starts in the backgro
     /dev hides the root filesystem's devices, and the host's have to be mounted in it (null, zero, full, random, \
     urandom, tty)";
 
+const NULL_LOST: &str = "a shell opens /dev/null for what it starts in the background, and it is not there, although \
+    others are: it is missing in your list of devices (null, zero, full, random, urandom, tty)";
+
 const NODEV: &str = "EACCES: a shell opens /dev/null for what it starts in the background. It is there, but on a mount \
     with MS_NODEV, and there devices are none. What mknod(2) makes on such a tmpfs is none; what is mounted from the \
     host's /dev, on an empty file, is one, as long as that flag is not set for this mount, too";
@@ -186,7 +189,12 @@ fn orphans(lab: &Lab) -> Result<()> {
         let (expected, got) =
             ("the shell starts something in the background (`command &`)", "it cannot");
         let refused = held.running.done().stderr.contains("'/dev/null': Permission denied");
-        let no_null = if refused { NODEV } else { NO_NULL };
+        let others = lab.proc(held.command, "root/dev/zero").exists();
+        let no_null = match (refused, others) {
+            (true, _) => NODEV,
+            (_, true) => NULL_LOST,
+            _ => NO_NULL,
+        };
         let no_null = held.wrong(expected, got, Cause::about("dev", no_null));
         if matches!(&no_null, Stop::Wrong(failure) if failure.got.contains("/dev/null")) {
             return Err(no_null);
@@ -450,8 +458,9 @@ fn reaches_a_handler(lab: &Lab, signal: Signal) -> Result<()> {
     );
     if !lab.wait_until(|| !lab.lives(held.command)) {
         let cause = format!(
-            "{signal} has not got as far as the command. A process has sent it, to the runner alone. (Only what comes \
-             from the terminal, as Ctrl-C does, the command has already: nobody has sent that.)"
+            "SIGTERM is passed on, and {signal} is not. Either your program passes on only some of those that it handles \
+             (pass on each that comes, but SIGCHLD); or it takes this one for a Ctrl-C, which the terminal has sent to \
+             the command already: but a process has sent it, and to the runner alone"
         );
         return Err(held.wrong(&expected, "the command still runs", cause));
     }
@@ -513,6 +522,7 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
         return Err(done.wrong(expected, done.ending(), cause));
     }
     ctrl_c_once(lab)?;
+    ctrl_c_from_afar(lab)?;
     reaches_a_handler(lab, Signal::SIGINT)
 }
 
@@ -585,6 +595,29 @@ fn hangup(lab: &Lab) -> Result<()> {
                  in the foreground gets)";
     let expected = "the terminal goes away: the command gets SIGHUP, and all of the container ends";
     Err(running.wrong(expected, "the command still runs", cause))
+}
+
+/// A command that has left the foreground gets no Ctrl-C from the terminal.
+fn ctrl_c_from_afar(lab: &Lab) -> Result<()> {
+    let mut running = start_on_terminal(lab, ALONE, "echo ready; exec setsid cat", CTRL_C)?;
+    let gone = || {
+        let cat = lab.processes().into_iter().find(|it| it.args == ["cat"]);
+        cat.is_some_and(|cat| !lab.is_at_terminal(cat.pid))
+    };
+    if !lab.wait_until(gone) {
+        return Ok(()); // there is no setsid(1) inside
+    }
+    running.send(b"\x03");
+    if lab.wait_until(|| !lab.runs(&["cat"])) {
+        return Ok(());
+    }
+    let cause = "the command has left your process group (setsid(1), timeout(1)), so the terminal has not sent it SIGINT, \
+                 and your program keeps it to itself. Only a command that is in the same group (getpgid(2)) knows already";
+    Err(running.wrong(
+        "Ctrl-C ends a command that has left the foreground, too",
+        "it still runs",
+        cause,
+    ))
 }
 
 /// Runs a script inside, on a terminal, and types Ctrl-C as soon as it is ready.

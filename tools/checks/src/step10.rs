@@ -237,6 +237,14 @@ fn pids_limit(lab: &Lab) -> Result<()> {
 
 fn memory(lab: &Lab) -> Result<()> {
     for asked in ["50M", "52428800"] {
+        let done = lab.run(&["--memory", asked, "true"])?;
+        if done.status == Some(2) && done.stderr.contains("invalid value") {
+            let cause = format!(
+                "your parser of --memory does not know {asked:?}: a number of bytes, or one with a letter, k, m or g, small \
+                 or large (powers of 1024): parse_size's Config::new().with_binary() does all of that"
+            );
+            return Err(done.wrong("that is an amount of memory", done.summary(), cause));
+        }
         let (held, cgroup) = hold(lab, &["--memory", asked], "", "memory")?;
         let limit = cgroup.read("memory.max", "memory.limit_in_bytes");
         let cause = match limit.parse() {

@@ -37,6 +37,13 @@ pub const ROWS: &[Row] = &[
     seen(
         "named",
         NotRun,
+        |it| shift(it) == Some(Shift::Unknown),
+        "your program starts itself with the word `child`, and knows no such subcommand: the name of the variant of your \
+         `enum`, in small letters, is the word (or what #[command(name = …)] says)",
+    ),
+    seen(
+        "named",
+        NotRun,
         |it| shift(it) == Some(Shift::Refused),
         "`child` has got the command as it is, {handed}, and its parser takes an option of the command's for one of its \
          own: `child` needs the same list of words as `run`, with trailing_var_arg = true (one `Args` for both, \
@@ -112,11 +119,18 @@ pub const ROWS: &[Row] = &[
     said(
         "dies_with_runner",
         NotRun,
-        |it| it.says("the runner has died"),
+        |it| it.says("the runner has died") && !reads_status_of_init(it),
         "the runner has not died, but your program believes it: PPid in /proc/self/status is not what `child` has got \
          as the runner's number. Either it was not handed on first, child.arg(read_link(\"/proc/self\")), with \
          `child`'s fields in the same order; or the two numbers are not of the same kind (both come from the host's \
          /proc; in the new PID namespace getppid(2) is 0, and numbers begin at 1). `child` was started as {handed}",
+    ),
+    said(
+        "dies_with_runner",
+        NotRun,
+        |it| it.says("the runner has died") && reads_status_of_init(it),
+        "`child` has read /proc/1/status: it is number 1 itself in its PID namespace, but /proc is still the host's, and \
+         there 1 is the host's init. /proc/self is whoever looks, in each /proc",
     ),
     said(
         "orphans",
@@ -199,12 +213,21 @@ enum Shift {
     Less,
     Eaten,
     Refused,
+    Unknown,
     Behind,
+}
+
+/// Whether it has looked at somebody else's status.
+fn reads_status_of_init(it: &Case) -> bool {
+    it.trace().named("open").any(|call| call.done() && call.arg(0) == "/proc/1/status")
 }
 
 fn shift(it: &Case) -> Option<Shift> {
     let asked = it.done.words();
     let handed = handed_words(it)?;
+    if it.says("unrecognized subcommand 'child'") {
+        return Some(Shift::Unknown);
+    }
     let run = it.trace().last_exec().map(|call| call.words()).filter(|words| !words.is_empty());
     let run = run.or_else(|| announced(&it.done.stderr));
     let behind =

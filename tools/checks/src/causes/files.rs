@@ -296,9 +296,36 @@ pub const ROWS: &[Row] = &[
     seen(
         "dev",
         NotRun,
-        |it| mount_failed(it, "ENOENT") && is_device(it) && !gone(it),
+        |it| {
+            mount_failed(it, "ENOENT")
+                && is_device(it)
+                && !gone(it)
+                && !is_link(it)
+                && !hides_devices(it)
+        },
         "ENOENT: there is nothing at one of the two paths of {call}. A device is mounted on a file, and that has to be \
          there first: an empty one will do",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| mount_failed(it, "ENOENT") && is_device(it) && !gone(it) && hides_devices(it),
+        "ENOENT: {source} is not there any more: a tmpfs was mounted on \"/dev\", and that is the host's as long as the \
+         old root is there. Mount it on the new root's, by a path that is relative to it: \"dev\"",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| mount_failed(it, "ENOTDIR") && is_device(it),
+        "ENOTDIR: {call}. A device can only be mounted on a file, and a directory was made for it: make an empty file \
+         (File::create_new)",
+    ),
+    seen(
+        "dev",
+        NotRun,
+        |it| it.failed("open", &["EEXIST"]) && mounted(it, "devtmpfs"),
+        "EEXIST: {call}. A devtmpfs was mounted on dev, and there is only one of that kind: the host's own, with all of \
+         its devices. An empty one of the container's own is a tmpfs",
     ),
     seen(
         "dev",
@@ -306,6 +333,7 @@ pub const ROWS: &[Row] = &[
         |it| {
             it.failed("open", &["EEXIST"])
                 && it.call().is_some_and(|call| call.arg(0).contains("dev/"))
+                && !mounted(it, "devtmpfs")
         },
         "EEXIST: {call}. Such a file is there already: this /dev is still the root filesystem's own. First mount an \
          empty one over it, of the type tmpfs; it goes with the container",
@@ -668,6 +696,11 @@ fn target(it: &Case, names: &[&str]) -> bool {
 
 fn is_device(it: &Case) -> bool {
     it.call().is_some_and(|call| call.arg(1).contains("dev/") && call.has("MS_BIND"))
+}
+
+/// Whether something was mounted over the host's devices.
+fn hides_devices(it: &Case) -> bool {
+    it.trace().named("mount").any(|call| call.done() && call.arg(1) == "/dev")
 }
 
 /// Whether what was to be mounted is a link on the host.

@@ -208,6 +208,13 @@ impl Lab {
         fields.get(5).is_none_or(|foreground| *foreground == "-1" || *foreground == fields[2])
     }
 
+    /// Whether a process has a controlling terminal. (proc_pid_stat(5): field 7.)
+    pub(crate) fn is_at_terminal(&self, pid: u32) -> bool {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
+        let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(4));
+        field.is_some_and(|terminal| terminal != "0")
+    }
+
     /// A set of signals of a process: `SigBlk`, `SigIgn`, `SigCgt`, or `ShdPnd`, as proc_pid_status(5) calls them.
     pub fn signals(&self, pid: u32, which: &str) -> Vec<i32> {
         let status = fs::read_to_string(self.proc(pid, "status")).unwrap_or_default();

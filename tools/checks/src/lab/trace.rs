@@ -109,9 +109,12 @@ impl Trace {
                 None => call.finish(rest),
             }
             call.normalise();
-            // What is only read makes nothing.
+            // What is only read makes nothing; but of /proc, whose file it is matters.
             let writes = ["O_WRONLY", "O_RDWR", "O_CREAT"];
-            if call.name == "open" && !writes.iter().any(|flag| call.has(flag)) {
+            if call.name == "open"
+                && !call.arg(0).starts_with("/proc/")
+                && !writes.iter().any(|flag| call.has(flag))
+            {
                 continue;
             }
             if unfinished.is_some() {
