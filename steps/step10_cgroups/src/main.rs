@@ -177,7 +177,7 @@ fn join_cgroup(name: &str, args: &Args) -> Result<()> {
 
 fn remove_cgroup(dir: &Path) -> Result<()> {
     let entries = if fs::exists(dir)? { fs::read_dir(dir)? } else { return Ok(()) }; // no such tree
-    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+    for entry in entries.flatten().filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())) {
         remove_cgroup(&entry.path())?; // one that the container has made in it
     }
     for tries in 0.. {
