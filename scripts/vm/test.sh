@@ -19,16 +19,21 @@ fail() {
     exit 1
 }
 
-skip_without_qemu() {
-    case $VM_ARCH in
-        amd64) qemu=qemu-system-x86_64 package=qemu-system-x86 ;;
-        *) qemu=qemu-system-aarch64 package=qemu-system-arm ;;
-    esac
-    if command -v $qemu >/dev/null; then return; fi
-    [ "${CI:-}" != true ] || fail "needs QEMU: apt-get install $package mmdebstrap e2fsprogs"
-    echo "vm/test.sh: SKIPPED, nothing was tested: there is no $qemu here" \
-        "(apt-get install $package mmdebstrap e2fsprogs)" >&2
-    exit 0
+# Now, and not when all is built. (mmdebstrap itself asks arch-test whether the image's programs can run here.)
+skip_without_tools() {
+    tools="qemu-system-x86_64 mmdebstrap mkfs.ext4" packages="qemu-system-x86 mmdebstrap e2fsprogs"
+    if [ "$VM_ARCH" = arm64 ]; then
+        tools="qemu-system-aarch64 mmdebstrap mkfs.ext4" packages="qemu-system-arm mmdebstrap e2fsprogs"
+    fi
+    if [ -n "$native" ] && ! arch-test -n "$VM_ARCH" >/dev/null 2>&1; then
+        tools="$tools qemu-aarch64-static arch-test" packages="$packages qemu-user-static arch-test"
+    fi
+    for tool in $tools; do
+        if command -v "$tool" >/dev/null; then continue; fi
+        [ "${CI:-}" != true ] || fail "needs $tool: apt-get install $packages"
+        echo "vm/test.sh: SKIPPED, nothing was tested: there is no $tool here (apt-get install $packages)" >&2
+        exit 0
+    done
 }
 
 # Where arm64 is not this machine's own architecture: cargo builds for it, in vm/cross.sh.
@@ -114,7 +119,7 @@ main() {
         esac
         shift 2
     fi
-    skip_without_qemu
+    skip_without_tools
     work=$(mktemp -d)
     trap 'rm -r "$work"' EXIT
     trap 'exit 130' INT
