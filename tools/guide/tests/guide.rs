@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         a_command_that_does_not_end_is_named_with_what_came_until_then,
         an_output_that_looks_like_a_command_is_refused,
         times_and_namespaces_look_the_same_every_time,
+        a_slow_machine_looks_like_a_fast_one,
     ])
 }
 
@@ -539,5 +540,13 @@ fn times_and_namespaces_look_the_same_every_time() -> Result<()> {
          uts:[4026532281]\n\
          $ readlink /proc/self/ns/ipc\n\
          ipc:[4026531839]\n",
+    )
+}
+
+fn a_slow_machine_looks_like_a_fast_one() -> Result<()> {
+    assert_session(
+        "01",
+        "$ echo '              cpu    at most 50 % of a CPU  held back once'\n              \
+         cpu    at most 50 % of a CPU\n",
     )
 }
