@@ -3,8 +3,8 @@
 # cargo's home are there under the paths that they have here, and there is no network.
 #
 # For vm/test.sh, as root: scripts/vm/cross.sh COMMAND [ARGS]...
-# Needs mmdebstrap, and once a month a network: the userland (1.3 GB) is kept in ~/.cache/container-workshop, or in
-# VM_CACHE.
+# Needs mmdebstrap, cargo for the sources of the crates, and once a month a network: the userland (1.3 GB) is kept in
+# ~/.cache/container-workshop, or in VM_CACHE.
 # Exit status: that of the command; 1 if the userland cannot be made.
 set -eu
 
@@ -33,10 +33,18 @@ make_userland() {
     mv -T "$partial/root" "$userland"
 }
 
+# There is no network in there. (The machine's own cargo, and not Debian's, as it knows the way to one from here.)
+fetch_crates() {
+    command -v cargo >/dev/null || fail "needs cargo, which fetches the sources of the crates"
+    (cd "$repository" && cargo fetch --locked --quiet --target aarch64-unknown-linux-gnu \
+        --target x86_64-unknown-linux-gnu) || fail "could not fetch the sources of the crates: the reason is above"
+}
+
 main() {
     [ $# != 0 ] || { echo "usage: scripts/vm/cross.sh COMMAND [ARGS]..." >&2; exit 2; }
     [ "$(id -u)" = 0 ] || fail "needs root"
     repository=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd -P)
+    fetch_crates
     cargo_home=$(readlink -f "${CARGO_HOME:-$HOME/.cargo}")
     make_userland
     # shellcheck disable=SC2016 # for the inner shell

@@ -38,9 +38,9 @@ check_disk() {
         fail "the disk of $cache has $free MiB free, and 2000 are needed: make room, or choose another with VM_CACHE"
 }
 
-# Runs a command where the kernel has QEMU run the programs of the other architecture. binfmt_misc is the machine's own,
-# and since Linux 6.7 each user namespace can have one instead: with this one, mapped to itself, the registration goes
-# however this ends.
+# Runs mmdebstrap where the kernel has QEMU run the programs of the other architecture. binfmt_misc is the machine's
+# own, and since Linux 6.7 each user namespace can have one instead: with this one, mapped to itself, the registration
+# goes however this ends.
 # shellcheck disable=SC2016 # for the inner shell
 emulated() {
     if arch-test -n "$ARCH" >/dev/null 2>&1; then
@@ -51,6 +51,7 @@ emulated() {
         fail "needs root to run programs for $ARCH, or a machine that can (apt-get install binfmt-support)"
     qemu=$(command -v qemu-aarch64-static) || fail "needs qemu-aarch64-static: apt-get install qemu-user-static"
     command -v arch-test >/dev/null || fail "needs arch-test: apt-get install arch-test"
+    unshare --user true || fail "needs user namespaces, or a machine that runs programs for $ARCH: see above"
     mkfifo "$partial/mapped"
     unshare --user --mount --pid --fork --kill-child sh -euc '
         echo unshared >"$1"
@@ -63,7 +64,10 @@ emulated() {
         head="\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00"
         mask="\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff"
         printf %s ":workshop:M::$head:$mask:$qemu:F" >/proc/sys/fs/binfmt_misc/register
-        exec "$@"' sh "$partial/mapped" "$qemu" "$@" &
+        mmdebstrap=$1
+        shift
+        # sysfs shows a network, and who mounts it must own that: we do not.
+        exec "$mmdebstrap" --skip=chroot/mount/sys "$@"' sh "$partial/mapped" "$qemu" "$@" &
     read -r _ <"$partial/mapped"
     for map in uid_map gid_map; do echo "0 0 4294967295" >"/proc/$!/$map"; done
     echo mapped >"$partial/mapped"

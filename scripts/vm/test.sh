@@ -6,11 +6,14 @@
 #
 # For maintainers and CI: scripts/vm/test.sh [all]; with `all`, every test of the steps.
 # scripts/vm/test.sh --arch arm64 [all]: the same on the other architecture. Everything is cross-built by Debian's own
-# toolchain (vm/cross.sh); only what is started in the machine is emulated. Takes root, a quarter of an hour the first
-# time, and from Debian: qemu-system-arm qemu-user-static arch-test. Not in CI: by hand, before a class.
+# toolchain (vm/cross.sh); only what is started in the machine is emulated. Takes root, and on two cores eleven minutes
+# the first time, then five and a half, with `all` 42. Not in CI: by hand, before a class.
 # scripts/vm/test.sh guide >PATCH runs only the guide's sessions about cgroup v2, and prints what they change in
-# workshop.md, for `git apply PATCH`. Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs.
-# Environment: VM_SECONDS, the time limit of the machine (default 1200); VM_CACHE, see vm/image.sh.
+# workshop.md, for `git apply PATCH`.
+# Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs; for arm64 qemu-system-arm mmdebstrap e2fsprogs
+# and, on another machine than such a one, qemu-user-static arch-test.
+# Environment: VM_SECONDS, the time limit of the machine (default 1200, with `all` 3600); VM_CACHE, see vm/image.sh;
+# ROOTFS_TARBALL=FILE for arm64, Alpine's tarball for aarch64, where it is not to be downloaded.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
 
@@ -19,16 +22,21 @@ fail() {
     exit 1
 }
 
-skip_without_qemu() {
-    case $VM_ARCH in
-        amd64) qemu=qemu-system-x86_64 package=qemu-system-x86 ;;
-        *) qemu=qemu-system-aarch64 package=qemu-system-arm ;;
-    esac
-    if command -v $qemu >/dev/null; then return; fi
-    [ "${CI:-}" != true ] || fail "needs QEMU: apt-get install $package mmdebstrap e2fsprogs"
-    echo "vm/test.sh: SKIPPED, nothing was tested: there is no $qemu here" \
-        "(apt-get install $package mmdebstrap e2fsprogs)" >&2
-    exit 0
+# Now, and not when all is built. (mmdebstrap itself asks arch-test whether the image's programs can run here.)
+skip_without_tools() {
+    tools="qemu-system-x86_64 mmdebstrap mkfs.ext4" packages="qemu-system-x86 mmdebstrap e2fsprogs"
+    if [ "$VM_ARCH" = arm64 ]; then
+        tools="qemu-system-aarch64 mmdebstrap mkfs.ext4" packages="qemu-system-arm mmdebstrap e2fsprogs"
+    fi
+    if [ -n "$native" ] && ! arch-test -n "$VM_ARCH" >/dev/null 2>&1; then
+        tools="$tools qemu-aarch64-static arch-test" packages="$packages qemu-user-static arch-test"
+    fi
+    for tool in $tools; do
+        if command -v "$tool" >/dev/null; then continue; fi
+        [ "${CI:-}" != true ] || fail "needs $tool: apt-get install $packages"
+        echo "vm/test.sh: SKIPPED, nothing was tested: there is no $tool here (apt-get install $packages)" >&2
+        exit 0
+    done
 }
 
 # Where arm64 is not this machine's own architecture: cargo builds for it, in vm/cross.sh.
@@ -114,7 +122,7 @@ main() {
         esac
         shift 2
     fi
-    skip_without_qemu
+    skip_without_tools
     work=$(mktemp -d)
     trap 'rm -r "$work"' EXIT
     trap 'exit 130' INT
@@ -124,6 +132,7 @@ main() {
     grep -q /deps/ "$work/list" || fail "found no test of a step to run"
     pack "$@"
     image=$(scripts/vm/image.sh)
+    [ "${1-}" != all ] || : "${VM_SECONDS:=3600}"
     scripts/vm/run.sh "$image" "$work/job.tar" "${VM_SECONDS:-1200}"
 }
 

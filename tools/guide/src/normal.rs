@@ -248,6 +248,9 @@ impl Normal {
         });
         let memory = regex!(r"^( +memory +[█▒░]+) \d+ of (\d+) MB( \(peak \d+\))?$");
         let text = memory.replace(&text, "$1 2 of $2 MB");
+        // Whether its start alone takes a container to its limit is a matter of how fast the machine is.
+        let held_back = regex!(r"(\bcpu +at most .*?)  held back .*$");
+        let text = held_back.replace(&text, "$1");
         let key = regex!(r"^0x[0-9a-f]{8}\b");
         let text = key.replace_all(&text, |found: &Captures| match &found[0] {
             "0x00000000" => found[0].to_string(),

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use classroom::Error;
 use classroom::Result;
+use classroom::error::Attempt;
 use classroom::root::is_root;
 use classroom::trial;
 use classroom::trials;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         a_part_of_a_solution_is_asked_for_by_its_words,
         what_a_broken_marker_may_swallow_is_not_written,
         a_changed_step_is_noticed_and_mended,
+        what_is_stale_is_shown_without_git_too,
         every_hunk_is_shown_once,
         links_lead_somewhere,
         man_pages_exist,
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         a_command_that_does_not_end_is_named_with_what_came_until_then,
         an_output_that_looks_like_a_command_is_refused,
         times_and_namespaces_look_the_same_every_time,
+        a_slow_machine_looks_like_a_fast_one,
     ])
 }
 
@@ -312,6 +316,22 @@ fn a_changed_step_is_noticed_and_mended() -> Result<()> {
     Ok(())
 }
 
+fn what_is_stale_is_shown_without_git_too() -> Result<()> {
+    let repo = Repo::new("# G\n<!-- code 01 NAME -->\n```rust\nstale\n```\n<!-- end -->\n");
+    repo.write("Cargo.toml", "");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_guide"));
+    check.current_dir(&repo.0).env("PATH", "/nowhere");
+    let output = check.args(["--check", "--block", "01 NAME", "guide.md"]).output();
+    let output = output.attempt("run the tool")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("\n-```rust\n-stale\n-```\n+```rust\n+const NAME: &str = \"x\";\n+```\n"),
+        "{said}"
+    );
+    Ok(())
+}
+
 fn every_hunk_is_shown_once() -> Result<()> {
     let problems = |guide: &str| {
         let all = Repo::new(guide).run(false).problems;
@@ -520,5 +540,13 @@ fn times_and_namespaces_look_the_same_every_time() -> Result<()> {
          uts:[4026532281]\n\
          $ readlink /proc/self/ns/ipc\n\
          ipc:[4026531839]\n",
+    )
+}
+
+fn a_slow_machine_looks_like_a_fast_one() -> Result<()> {
+    assert_session(
+        "01",
+        "$ echo '              cpu    at most 50 % of a CPU  held back once'\n              \
+         cpu    at most 50 % of a CPU\n",
     )
 }
