@@ -97,11 +97,25 @@ fn writable(lab: &Lab) -> Result<()> {
     let done =
         lab.run(&["sh", "-c", "echo it can be written >/written && cat /written && rm /written"])?;
     if done.stdout == "it can be written\n" {
-        return Ok(());
+        return whole(lab);
     }
     let cause = "the root filesystem was made read-only (MS_RDONLY on the mount that is the new root). What has to be \
                  read-only are the host's devices; in its own files a container may write";
     Err(done.wrong("a file can be made in `/`", done.summary(), cause))
+}
+
+/// What is mounted in the root filesystem belongs to it.
+fn whole(lab: &Lab) -> Result<()> {
+    lab.host.run("mkdir -p rootfs/mnt; mount -t tmpfs below rootfs/mnt && echo it is there >rootfs/mnt/below")?;
+    let done = lab.run(&["cat", "/mnt/below"]);
+    lab.host.run("umount rootfs/mnt")?;
+    let done = done?;
+    if done.stdout == "it is there\n" {
+        return Ok(());
+    }
+    let cause = "the root filesystem was mounted alone, without what is mounted below it: MS_BIND takes one mount, \
+                 MS_REC | MS_BIND all of them";
+    Err(done.wrong("what is mounted on the root filesystem's /mnt is there", done.summary(), cause))
 }
 
 fn cwd(lab: &Lab) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::Stop;
 use crate::lab::Held;
 use crate::lab::Lab;
+use crate::lab::excerpt;
 
 pub const CHECKS: &[Check] = &[
     check! { 10, pids_limit, "has room for 20 processes, or as many as --pids-limit says",
@@ -416,6 +417,13 @@ fn cgroup_gone(lab: &Lab) -> Result<()> {
         // The run is over: what is there now stays.
         let left: Vec<String> =
             cgroups.places().into_iter().filter(|name| !before.contains(name)).collect();
+        let said = excerpt(&done.stderr);
+        if left.is_empty() && way.starts_with("the command") && said.contains("cgroup") {
+            let cause = "your program complains of a cgroup that was never there: not each tree has one (version 1: only \
+                         those with a limit; version 2: only the one). Look whether the folder exists before you remove it";
+            let expected = "after the run, its cgroup is gone, and there is nothing to say of it";
+            return Err(done.wrong(expected, format!("it says: {said}"), cause));
+        }
         if left.is_empty() {
             continue;
         }
