@@ -173,6 +173,24 @@ fn root_of_a_container() {
     fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
 }
 
+/// sudo makes nobody more than root is there.
+#[test]
+fn somebody_in_a_container() {
+    let fake = Fake::user();
+    fake.write("/proc/self/status", "CapEff:\t0\nCapBnd:\t00000000a80425fb\nSeccomp:\t0\n");
+    fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxx.s");
+    fake.write("/proc/self/status", "CapEff:\t0\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\n");
+    fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
+}
+
+/// Nobody can tell from outside what a filter lets through: it is told where a step has failed, and is no verdict.
+#[test]
+fn a_filter_of_system_calls() {
+    let fake = Fake::new();
+    fake.write("/proc/self/status", "CapEff:\t000001ffffffffff\nSeccomp:\t2\n");
+    fake.only("A filter of system calls", "seccomp=unconfined", "..........");
+}
+
 #[test]
 fn each_kind_of_namespace_has_a_limit() {
     for (name, kind, verdicts) in [
