@@ -158,6 +158,15 @@ const MACHINES: &[Machine] = &[
         files: Files::Tell,
         steps: ".xxxxxxx..", says: "without CAP_SYS_ADMIN",
     },
+    // As `runc spec` has it, but for the rest.
+    Machine {
+        name: "root_that_may_not_map_root",
+        user: "setpriv --bounding-set=-setfcap",
+        set_up: "",
+        files: Files::Tell,
+        steps: "........xx",
+        says: "without CAP_SETFCAP",
+    },
     // As Docker has them, but for the filter of system calls.
     Machine {
         name: "container_with_masks",

@@ -391,9 +391,7 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
             "Use the VM: vagrant up (README.md)",
         )];
     };
-    let numbers = release.split(|c: char| !c.is_ascii_digit());
-    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
-    if numbers >= vec![5, 4] {
+    if numbers(&release) >= vec![5, 4] {
         return Vec::new();
     }
     vec![problem(
@@ -401,6 +399,12 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
         format!("The kernel is too old: {release}. The workshop needs 5.4 or newer."),
         "Use the VM: vagrant up (README.md)",
     )]
+}
+
+/// Those at the beginning of a release's name.
+fn numbers(release: &str) -> Vec<u32> {
+    let numbers = release.split(|c: char| !c.is_ascii_digit());
+    numbers.map_while(|number| number.parse().ok()).collect()
 }
 
 /// The kinds of namespaces: as files are called, as people say, and the step from which on there are any.
@@ -508,36 +512,49 @@ fn root(machine: &Machine) -> Vec<Problem> {
 /// What root may do here: in a container that is less.
 fn capabilities(machine: &Machine) -> Vec<Problem> {
     const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_SETFCAP: u64 = 1 << 31;
     let status = machine.read("/proc/self/status").unwrap_or_default();
     // What sudo gives is no more than the bounding set (capabilities(7)).
     let (set, who) = match machine.uid {
-        0 => ("CapEff:", "You are root, but without CAP_SYS_ADMIN"),
-        _ => ("CapBnd:", "Also with sudo you are without CAP_SYS_ADMIN"),
+        0 => ("CapEff:", "You are root, but"),
+        _ => ("CapBnd:", "Also with sudo you are"),
     };
     let line = status.lines().find_map(|line| line.strip_prefix(set));
     let Some(set) = line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) else {
         return Vec::new();
     };
     let filtered = status.contains("\nSeccomp:\t2");
+    let mut problems = Vec::new();
     if set & CAP_SYS_ADMIN == 0 {
         // In a user namespace there is all of it again; unless a filter (seccomp(2), as Docker has one) forbids to
         // make one.
-        return vec![problem(
+        problems.push(problem(
             2..=if filtered { STEPS } else { 8 },
-            format!("{who}: probably in a container yourself."),
+            format!("{who} without CAP_SYS_ADMIN: probably in a container yourself."),
             PRIVILEGED,
-        )];
-    }
-    if filtered {
+        ));
+    } else if filtered {
         // Docker's lets who has CAP_SYS_ADMIN mount, but not pivot_root(2). Others have other filters.
-        return vec![if_it_fails(
+        problems.push(if_it_fails(
             2..=STEPS,
             "A filter of system calls (seccomp) is at work here, and may be what refuses this: probably you are in a \
              container yourself.",
             "Use the VM (vagrant up), or start that container with --security-opt seccomp=unconfined.",
-        )];
+        ));
     }
-    Vec::new()
+    // user_namespaces(7). In step 09 only a root maps root: others map themselves.
+    let release = machine.read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if set & CAP_SETFCAP == 0 && numbers(&release) >= vec![5, 12] {
+        problems.push(problem(
+            if machine.uid == 0 { 9..=STEPS } else { STEPS..=STEPS },
+            format!(
+                "{who} without CAP_SETFCAP: probably in a container yourself. Without it nobody may map root into a \
+                 user namespace (since Linux 5.12).",
+            ),
+            PRIVILEGED,
+        ));
+    }
+    problems
 }
 
 /// Where mounts are shared, step 07 without MS_PRIVATE mounts the root filesystem over everybody's root directory. From

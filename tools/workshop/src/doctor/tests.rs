@@ -183,6 +183,20 @@ fn somebody_in_a_container() {
     fake.only("without CAP_SYS_ADMIN", "--privileged", ".xxxxxxxxx");
 }
 
+/// As `runc spec` has it.
+#[test]
+fn root_that_may_not_map_root() {
+    for (mut fake, set, steps) in
+        [(Fake::new(), "CapEff", "........xx"), (Fake::user(), "CapBnd", ".sssssss.x")]
+    {
+        fake.write("/proc/self/status", &format!("{set}:\t000001ff7fffffff\n"));
+        fake.only("without CAP_SETFCAP", "--privileged", steps);
+        fake.write("/proc/sys/kernel/osrelease", "5.10.0-32-amd64\n");
+        fake.machine.uid = 0;
+        assert_eq!(fake.verdicts(), "..........");
+    }
+}
+
 /// Nobody can tell from outside what a filter lets through: it is told where a step has failed, and is no verdict.
 #[test]
 fn a_filter_of_system_calls() {
