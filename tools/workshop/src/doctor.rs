@@ -642,11 +642,12 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
             format!("The root cgroup does not hand on its controllers: {}.", enable.join(", "));
         let plus: Vec<String> = enable.iter().map(|name| format!("+{name}")).collect();
         let plus = plus.join(" ");
-        // No root, but a container's: there it takes a cgroup without processes of its own (cgroups(7), EBUSY).
+        // No root, but a container's: there it takes a cgroup without processes of its own (cgroups(7), EBUSY). One of
+        // those that are listed has ended by then: cat.
         let cure = if top.join("cgroup.type").exists() {
             format!(
                 "sudo sh -c 'cd /sys/fs/cgroup; mkdir -p others; for p in $(cat cgroup.procs); do \
-                 echo $p >others/cgroup.procs; done; echo {plus} >cgroup.subtree_control'"
+                 echo $p >others/cgroup.procs 2>/dev/null; done; echo {plus} >cgroup.subtree_control'"
             )
         } else {
             format!("echo '{plus}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control")
