@@ -158,6 +158,15 @@ const MACHINES: &[Machine] = &[
         files: Files::Tell,
         steps: ".xxxxxxx..", says: "without CAP_SYS_ADMIN",
     },
+    // As `runc spec` has it, but for the rest.
+    Machine {
+        name: "root_that_may_not_map_root",
+        user: "setpriv --bounding-set=-setfcap",
+        set_up: "",
+        files: Files::Tell,
+        steps: "........xx",
+        says: "without CAP_SETFCAP",
+    },
     // As Docker has them, but for the filter of system calls.
     Machine {
         name: "container_with_masks",
@@ -169,6 +178,19 @@ const MACHINES: &[Machine] = &[
         files: Files::Tell,
         steps: ".xxxxxxxxx",
         says: "without CAP_SYS_ADMIN",
+    },
+    // The same, for somebody with sudo: root there is no more than root.
+    Machine {
+        name: "somebody_in_a_container_with_masks",
+        user: "setpriv --bounding-set=-sys_admin,-net_admin,-sys_ptrace,-sys_resource,-sys_boot,-sys_module \
+               --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all",
+        set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys
+            grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
+                mount -o remount,bind,ro $one
+            done",
+        files: Files::Tell,
+        steps: ".xxxxxxxxx",
+        says: "Also with sudo you are without CAP_SYS_ADMIN",
     },
     // Root, but of a user namespace with nobody else, as rootless engines have it.
     Machine {
@@ -188,6 +210,20 @@ const MACHINES: &[Machine] = &[
         files: Files::Tell,
         steps: "........xx",
         says: "Parts of /proc are hidden",
+    },
+    // As Docker's filter with CAP_SYS_ADMIN, which forbids pivot_root(2): load the number of the call; EPERM if it is
+    // that one, else go on.
+    Machine {
+        name: "system_calls_filtered",
+        user: "bwrap --cap-add ALL --dev-bind / / --seccomp 9 9<$work/filter --",
+        set_up: r"case $(uname -m) in x86_64) number='\233' ;; aarch64) number='\051' ;; esac
+            printf '\40\0\0\0\0\0\0\0' >$work/filter
+            printf '\25\0\0\1'$number'\0\0\0' >>$work/filter
+            printf '\6\0\0\0\1\0\5\0' >>$work/filter
+            printf '\6\0\0\0\0\0\377\177' >>$work/filter",
+        files: Files::AreSilent,
+        steps: "......xxxx",
+        says: "A filter of system calls (seccomp)",
     },
     // The group is nobody's in the user namespace, and so root's power over files ends there (capabilities(7)).
     Machine {

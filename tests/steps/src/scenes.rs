@@ -75,7 +75,9 @@ fn ps(host: &Lab) -> Result<()> {
         let rows = normal::processes(text);
         rows.lines().map(|row| row.replace(&hidden_arguments(row), "") + "\n").collect::<String>()
     };
-    scene.inside("ps -e -o pid,args", rows)?;
+    // A borrowed busybox, as Debian has it, starts its own tools without exec(2): `ps` has its shell's command line.
+    let inside = |text: &str| rows(text).replace("{ps} sh\n", "ps -e -o pid,args\n");
+    scene.inside("ps -e -o pid,args", inside)?;
     scene.on_host("ps -e -o pid,args", rows)?;
     scene.text = normal::Pids::default().name(&scene.text);
     scene.end("ps")

@@ -65,6 +65,8 @@ struct Problem {
     steps: Vec<u8>,
     /// Whether sudo is a way around it.
     sudo_helps: bool,
+    /// Whether it only may be in the way: it is no verdict, and told where one of its steps has failed.
+    perhaps: bool,
     /// What it is.
     what: String,
     /// A command, or what else to do.
@@ -87,6 +89,10 @@ const PROBES: &[fn(&Machine) -> Vec<Problem>] = &[
     programs,
     root_filesystem,
 ];
+
+/// The cure for a container. (In a cgroup namespace of its own it has no controllers to hand on, with cgroup v2.)
+const PRIVILEGED: &str =
+    "Use the VM (vagrant up), or start that container with --privileged --cgroupns=host.";
 
 /// Looks at this machine, and says what it is good for.
 pub fn doctor(repo: &Repo, fix: bool) -> anyhow::Result<ExitCode> {
@@ -151,8 +157,9 @@ fn report(repo: &Repo, problems: &[Problem], trial: &Trial) -> (String, bool) {
     }
     let fails = |step: &u8| verdicts[usize::from(*step) - 1] == Verdict::Impossible;
     let mut seen = BTreeSet::new();
+    let told = |problem: &&Problem| !problem.perhaps || problem.steps.iter().any(fails);
     let (around, in_the_way): (Vec<_>, Vec<_>) =
-        problems.iter().partition(|problem| problem.sudo_helps);
+        problems.iter().filter(told).partition(|problem| problem.sudo_helps);
     // Where sudo does not work it is no way around anything.
     let around = around.into_iter().filter(|_| verdicts.contains(&Verdict::WithSudo));
     for problem in in_the_way.into_iter().chain(around).filter(|problem| seen.insert(&problem.what))
@@ -198,7 +205,8 @@ enum Verdict {
 }
 
 fn verdict(problems: &[Problem], step: u8) -> Verdict {
-    let mut concerned = problems.iter().filter(|problem| problem.steps.contains(&step)).peekable();
+    let concerned = |problem: &&Problem| !problem.perhaps && problem.steps.contains(&step);
+    let mut concerned = problems.iter().filter(concerned).peekable();
     if concerned.peek().is_none() {
         Verdict::Ready
     } else if concerned.all(|problem| problem.sudo_helps) {
@@ -216,6 +224,7 @@ fn problem(
     Problem {
         steps: steps.into_iter().collect(),
         sudo_helps: false,
+        perhaps: false,
         what: what.into(),
         cure: cure.into(),
     }
@@ -227,6 +236,14 @@ fn with_sudo(
     cure: impl Into<String>,
 ) -> Problem {
     Problem { sudo_helps: true, ..problem(steps, what, cure) }
+}
+
+fn if_it_fails(
+    steps: impl IntoIterator<Item = u8>,
+    what: impl Into<String>,
+    cure: impl Into<String>,
+) -> Problem {
+    Problem { perhaps: true, ..problem(steps, what, cure) }
 }
 
 impl Machine {
@@ -374,9 +391,7 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
             "Use the VM: vagrant up (README.md)",
         )];
     };
-    let numbers = release.split(|c: char| !c.is_ascii_digit());
-    let numbers: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
-    if numbers >= vec![5, 4] {
+    if numbers(&release) >= vec![5, 4] {
         return Vec::new();
     }
     vec![problem(
@@ -384,6 +399,12 @@ fn kernel(machine: &Machine) -> Vec<Problem> {
         format!("The kernel is too old: {release}. The workshop needs 5.4 or newer."),
         "Use the VM: vagrant up (README.md)",
     )]
+}
+
+/// Those at the beginning of a release's name.
+fn numbers(release: &str) -> Vec<u32> {
+    let numbers = release.split(|c: char| !c.is_ascii_digit());
+    numbers.map_while(|number| number.parse().ok()).collect()
 }
 
 /// The kinds of namespaces: as files are called, as people say, and the step from which on there are any.
@@ -470,38 +491,70 @@ fn broken_sudo(machine: &Machine) -> Option<(String, &'static str)> {
 }
 
 fn root(machine: &Machine) -> Vec<Problem> {
-    const CAP_SYS_ADMIN: u64 = 1 << 21;
     let takes_root = (2..=8).chain([10]);
-    if let Some((what, cure)) = broken_sudo(machine).filter(|_| machine.uid != 0) {
-        return vec![problem(takes_root, what, cure)];
+    let mut problems = capabilities(machine);
+    if machine.uid == 0 {
+        return problems;
     }
-    if machine.uid != 0 && machine.program("sudo").or(machine.program("doas")).is_some() {
+    let by = machine.program("sudo").or(machine.program("doas"));
+    problems.push(if let Some((what, cure)) = broken_sudo(machine) {
+        problem(takes_root, what, cure)
+    } else if by.is_some() {
         let what = "You are not root. Steps 02 to 08 and 10 take root, step 09 does not.";
-        return vec![with_sudo(
-            takes_root,
-            what,
-            "Nothing to do: cargo run asks for sudo by itself.",
-        )];
-    }
-    if machine.uid != 0 {
-        return vec![problem(
-            takes_root,
-            "You are not root, and there is no sudo.",
-            "Become root (su -), or install sudo.",
-        )];
-    }
+        with_sudo(takes_root, what, "Nothing to do: cargo run asks for sudo by itself.")
+    } else {
+        let what = "You are not root, and there is no sudo.";
+        problem(takes_root, what, "Become root (su -), or install sudo.")
+    });
+    problems
+}
+
+/// What root may do here: in a container that is less.
+fn capabilities(machine: &Machine) -> Vec<Problem> {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_SETFCAP: u64 = 1 << 31;
     let status = machine.read("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    match line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) {
+    // What sudo gives is no more than the bounding set (capabilities(7)).
+    let (set, who) = match machine.uid {
+        0 => ("CapEff:", "You are root, but"),
+        _ => ("CapBnd:", "Also with sudo you are"),
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix(set));
+    let Some(set) = line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()) else {
+        return Vec::new();
+    };
+    let filtered = status.contains("\nSeccomp:\t2");
+    let mut problems = Vec::new();
+    if set & CAP_SYS_ADMIN == 0 {
         // In a user namespace there is all of it again; unless a filter (seccomp(2), as Docker has one) forbids to
         // make one.
-        Some(capabilities) if capabilities & CAP_SYS_ADMIN == 0 => vec![problem(
-            2..=if status.contains("\nSeccomp:\t2") { STEPS } else { 8 },
-            "You are root, but without CAP_SYS_ADMIN: probably in a container yourself.",
-            "Use the VM (vagrant up), or start that container with --privileged.",
-        )],
-        _ => Vec::new(),
+        problems.push(problem(
+            2..=if filtered { STEPS } else { 8 },
+            format!("{who} without CAP_SYS_ADMIN: probably in a container yourself."),
+            PRIVILEGED,
+        ));
+    } else if filtered {
+        // Docker's lets who has CAP_SYS_ADMIN mount, but not pivot_root(2). Others have other filters.
+        problems.push(if_it_fails(
+            2..=STEPS,
+            "A filter of system calls (seccomp) is at work here, and may be what refuses this: probably you are in a \
+             container yourself.",
+            "Use the VM (vagrant up), or start that container with --security-opt seccomp=unconfined.",
+        ));
     }
+    // user_namespaces(7). In step 09 only a root maps root: others map themselves.
+    let release = machine.read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if set & CAP_SETFCAP == 0 && numbers(&release) >= vec![5, 12] {
+        problems.push(problem(
+            if machine.uid == 0 { 9..=STEPS } else { STEPS..=STEPS },
+            format!(
+                "{who} without CAP_SETFCAP: probably in a container yourself. Without it nobody may map root into a \
+                 user namespace (since Linux 5.12).",
+            ),
+            PRIVILEGED,
+        ));
+    }
+    problems
 }
 
 /// Where mounts are shared, step 07 without MS_PRIVATE mounts the root filesystem over everybody's root directory. From
@@ -582,22 +635,19 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
     }
     if readonly {
         let what = "/sys/fs/cgroup is mounted read-only: probably you are in a container yourself.";
-        return vec![problem(
-            [10],
-            what,
-            "Use the VM (vagrant up), or start that container with --privileged.",
-        )];
+        return vec![problem([10], what, PRIVILEGED)];
     }
     if !enable.is_empty() {
         let what =
             format!("The root cgroup does not hand on its controllers: {}.", enable.join(", "));
         let plus: Vec<String> = enable.iter().map(|name| format!("+{name}")).collect();
         let plus = plus.join(" ");
-        // No root, but a container's: there it takes a cgroup without processes of its own (cgroups(7), EBUSY).
+        // No root, but a container's: there it takes a cgroup without processes of its own (cgroups(7), EBUSY). One of
+        // those that are listed has ended by then: cat.
         let cure = if top.join("cgroup.type").exists() {
             format!(
                 "sudo sh -c 'cd /sys/fs/cgroup; mkdir -p others; for p in $(cat cgroup.procs); do \
-                 echo $p >others/cgroup.procs; done; echo {plus} >cgroup.subtree_control'"
+                 echo $p >others/cgroup.procs 2>/dev/null; done; echo {plus} >cgroup.subtree_control'"
             )
         } else {
             format!("echo '{plus}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control")
@@ -624,8 +674,8 @@ fn propagation(machine: &Machine) -> Vec<Problem> {
     }
     vec![problem(
         [],
-        "The mounts of this machine are private, not shared as systemd makes them: step 07 works, but you will not see \
-         why it has to make them private.",
+        "The mounts of this machine are private, not shared as systemd makes them: you will not see why step 07 has to \
+         make them private.",
         "sudo mount --make-rshared /   (until the next boot)",
     )]
 }
