@@ -137,6 +137,10 @@ const NO_NULL: &str = "a shell opens /dev/null for what it starts in the backgro
 const NULL_LOST: &str = "a shell opens /dev/null for what it starts in the background, and it is not there, although \
     others are: it is missing in your list of devices (null, zero, full, random, urandom, tty)";
 
+const NO_DEVICE: &str = "a shell opens /dev/null for what it starts in the background, and there is nothing at all in \
+    /dev. The host's devices have to be mounted in the tmpfs (null, zero, full, random, urandom, tty): after it, or it \
+    hides them; and with a `for`: an iterator's map() does nothing until somebody takes what comes of it";
+
 const NODEV: &str = "EACCES: a shell opens /dev/null for what it starts in the background. It is there, but on a mount \
     with MS_NODEV, and there devices are none. What mknod(2) makes on such a tmpfs is none; what is mounted from the \
     host's /dev, on an empty file, is one, as long as that flag is not set for this mount, too";
@@ -190,9 +194,11 @@ fn orphans(lab: &Lab) -> Result<()> {
             ("the shell starts something in the background (`command &`)", "it cannot");
         let refused = held.running.done().stderr.contains("'/dev/null': Permission denied");
         let others = lab.proc(held.command, "root/dev/zero").exists();
+        let mut inside = fs::read_dir(lab.proc(held.command, "root/dev")).into_iter().flatten();
         let no_null = match (refused, others) {
             (true, _) => NODEV,
             (_, true) => NULL_LOST,
+            _ if inside.next().is_none() => NO_DEVICE,
             _ => NO_NULL,
         };
         let no_null = held.wrong(expected, got, Cause::about("dev", no_null));
@@ -307,7 +313,8 @@ fn signals(lab: &Lab) -> Result<()> {
             format!("blocked in the command: {}", named(&blocked)),
             "signals are blocked in the command: a process inherits the signal mask, also through execve(2). Whoever \
              blocks signals has to unblock them again before the command is started: \
-             SigSet::empty().thread_set_mask()",
+             SigSet::empty().thread_set_mask(). That comes last: whoever handles signals blocks them first, and before \
+             them is too early",
         )
     } else if !ignored.is_empty() {
         (
@@ -458,9 +465,9 @@ fn reaches_a_handler(lab: &Lab, signal: Signal) -> Result<()> {
     );
     if !lab.wait_until(|| !lab.lives(held.command)) {
         let cause = format!(
-            "SIGTERM is passed on, and {signal} is not. Either your program passes on only some of those that it handles \
-             (pass on each that comes, but SIGCHLD); or it takes this one for a Ctrl-C, which the terminal has sent to \
-             the command already: but a process has sent it, and to the runner alone"
+            "SIGTERM is passed on, and {signal} is not. Either your program passes on only some of those that it \
+             handles (pass on each that comes, but SIGCHLD); or it takes this one for a Ctrl-C, which the terminal \
+             has sent to the command already: but a process has sent it, and to the runner alone"
         );
         return Err(held.wrong(&expected, "the command still runs", cause));
     }
@@ -522,8 +529,8 @@ fn ctrl_c(lab: &Lab) -> Result<()> {
         return Err(done.wrong(expected, done.ending(), cause));
     }
     ctrl_c_once(lab)?;
-    ctrl_c_from_afar(lab)?;
-    reaches_a_handler(lab, Signal::SIGINT)
+    reaches_a_handler(lab, Signal::SIGINT)?;
+    ctrl_c_from_afar(lab)
 }
 
 /// What the terminal has sent to the command already is not passed on to it. `child` is stopped until the command has
@@ -573,8 +580,9 @@ fn ctrl_z(lab: &Lab) -> Result<()> {
     if lab.wait_until(|| lab.is_stopped(runner.pid)) {
         return Ok(());
     }
-    let cause = "your program handles SIGTSTP, and so it is not stopped: with Ctrl-Z the command stops, `run` waits on, \
-                 and the shell above does not get its terminal back. Leave SIGTSTP, SIGTTIN and SIGTTOU to the kernel";
+    let cause = "your program handles SIGTSTP, and so it is not stopped: with Ctrl-Z the command stops, `run` waits \
+                 on, and the shell above does not get its terminal back. Leave SIGTSTP, SIGTTIN and SIGTTOU to the \
+                 kernel";
     Err(running.wrong("`run` is stopped, too", "it goes on", cause))
 }
 
@@ -591,8 +599,8 @@ fn hangup(lab: &Lab) -> Result<()> {
         return Ok(());
     }
     let cause = "SIGHUP has not got as far as the command. When a terminal goes away, the kernel tells only the leader \
-                 of the session, and that is `run`: it has to pass SIGHUP on (it is not as with Ctrl-C, which everybody \
-                 in the foreground gets)";
+                 of the session, and that is `run`: it has to pass SIGHUP on (it is not as with Ctrl-C, which \
+                 everybody in the foreground gets)";
     let expected = "the terminal goes away: the command gets SIGHUP, and all of the container ends";
     Err(running.wrong(expected, "the command still runs", cause))
 }
@@ -611,8 +619,9 @@ fn ctrl_c_from_afar(lab: &Lab) -> Result<()> {
     if lab.wait_until(|| !lab.runs(&["cat"])) {
         return Ok(());
     }
-    let cause = "the command has left your process group (setsid(1), timeout(1)), so the terminal has not sent it SIGINT, \
-                 and your program keeps it to itself. Only a command that is in the same group (getpgid(2)) knows already";
+    let cause = "the command has left your process group (setsid(1), timeout(1)), so the terminal has not sent it \
+                 SIGINT, and your program keeps it to itself. Only a command that is in the same group (getpgid(2)) \
+                 knows already";
     Err(running.wrong(
         "Ctrl-C ends a command that has left the foreground, too",
         "it still runs",

@@ -207,14 +207,14 @@ fn dev(lab: &Lab) -> Result<()> {
     }
     let on_tmpfs =
         mounts.iter().any(|mount| mount.point.ends_with("/dev") && mount.kind == "tmpfs");
+    if on_tmpfs && mode & 0o022 != 0 {
+        let cause = "a tmpfs has the mode 1777 unless you say another one, as /tmp has it: everybody may make \
+                     files in it. The last argument of mount(2) takes it: \"mode=755\"";
+        let got = format!("its mode is {mode:o}");
+        return Err(held.wrong("in /dev only root may make files (755)", &got, cause));
+    }
     if trouble.is_empty() {
         let kept = lab.host.run("ls rootfs/dev")?.stdout;
-        if on_tmpfs && mode & 0o022 != 0 {
-            let cause = "a tmpfs has the mode 1777 unless you say another one, as /tmp has it: everybody may make \
-                         files in it. The last argument of mount(2) takes it: \"mode=755\"";
-            let got = format!("its mode is {mode:o}");
-            return Err(held.wrong("in /dev only root may make files (755)", &got, cause));
-        }
         if on_tmpfs || kept.is_empty() {
             held.release()?;
             return Ok(());

@@ -171,13 +171,39 @@ fn cgroup(lab: &Lab, held: &Held, controller: &str) -> Result<Cgroup> {
     if outside.as_ref() != Some(&command.path) {
         return Ok(command);
     }
+    // Of version 1, where the trees are apart.
+    let trace = held.running.done().trace();
+    let made = |tree: &str| {
+        let folder = format!("/sys/fs/cgroup/{tree}/");
+        trace.named("mkdir").any(|call| call.done() && call.arg(0).starts_with(&folder))
+    };
+    let joined = |tree: &str| {
+        let folder = format!("/sys/fs/cgroup/{tree}/");
+        let mut writes = ["tasks", "cgroup.procs"].into_iter().flat_map(|file| trace.written(file));
+        writes.any(|call| call.file().starts_with(&folder))
+    };
+    if made(controller) && !joined(controller) {
+        let cause = format!(
+            "a cgroup was made in the {controller} tree, and nobody has joined it: on version 1 each controller has a \
+             tree of its own, and `child` has to join in each"
+        );
+        return Err(held.wrong(EXPECTED, "it is in the host's", cause));
+    }
+    let other = ["memory", "cpu"].into_iter().find(|tree| *tree != controller && made(tree));
+    if let (Some(other), false) = (other, made(controller) || controller == "pids") {
+        let cause = format!(
+            "the option has made a cgroup in the {other} tree, and none in the {controller} tree: its number was \
+             taken for the other's"
+        );
+        return Err(held.wrong(EXPECTED, "it is in the host's", cause));
+    }
     let all = lab.hold(&["--pids-limit", "7", "--memory", "50M", "--cpus", "0.5"], "");
     let joins =
         |held: &Held| Cgroup::of(lab, held.command, controller).map(|it| it.path) != outside;
     if all.is_ok_and(|held| joins(&held)) {
-        let cause = "with --pids-limit, --memory and --cpus together it is in one; so an option that is not given keeps \
-                     your program from coming to the others (a `break` or return in the loop: `continue` goes on with \
-                     the next), or --pids-limit has no default (20)";
+        let cause = "with --pids-limit, --memory and --cpus together it is in one; so an option that is not given \
+                     keeps your program from coming to the others (a `break` or return in the loop: `continue` goes \
+                     on with the next), or --pids-limit has no default (20)";
         return Err(held.wrong(EXPECTED, "it is in the host's", cause));
     }
     let cause = format!(
@@ -238,14 +264,6 @@ fn pids_limit(lab: &Lab) -> Result<()> {
 
 fn memory(lab: &Lab) -> Result<()> {
     for asked in ["50M", "52428800"] {
-        let done = lab.run(&["--memory", asked, "true"])?;
-        if done.status == Some(2) && done.stderr.contains("invalid value") {
-            let cause = format!(
-                "your parser of --memory does not know {asked:?}: a number of bytes, or one with a letter, k, m or g, small \
-                 or large (powers of 1024): parse_size's Config::new().with_binary() does all of that"
-            );
-            return Err(done.wrong("that is an amount of memory", done.summary(), cause));
-        }
         let (held, cgroup) = hold(lab, &["--memory", asked], "", "memory")?;
         let limit = cgroup.read("memory.max", "memory.limit_in_bytes");
         let cause = match limit.parse() {
@@ -284,7 +302,10 @@ fn cpus(lab: &Lab) -> Result<()> {
         held.release()?;
         return Ok(());
     }
-    let cause = if quota < 0.0 {
+    let cause = if quota == period {
+        "the quota is not half of the period, but all of it: the number was rounded before it was multiplied, or \
+         multiplied by something else than the period (100000 microseconds)"
+    } else if quota < 0.0 {
         "nothing was written to cpu.max (v1: cpu.cfs_quota_us) of the command's cgroup: write the limit before you \
          start the command"
     } else {
@@ -345,8 +366,9 @@ fn limited_or_not_at_all(lab: &Lab) -> Result<()> {
     if !done.stdout.contains("it runs") {
         return Ok(());
     }
-    let cause = "an ordinary user may not make a cgroup here, and your program has gone on without: who asks for a limit \
-                 must never be without it. Hand the errors of mkdir(2) and write(2) to main with `?`, all of them";
+    let cause = "an ordinary user may not make a cgroup here, and your program has gone on without: who asks for a \
+                 limit must never be without it. Hand the errors of mkdir(2) and write(2) to main with `?`, all of \
+                 them";
     let expected = "as an ordinary user: a message, exit status 125, and the command does not run";
     Err(done.wrong(expected, done.summary(), cause))
 }
@@ -376,8 +398,8 @@ fn cgroup_kept(lab: &Lab) -> Result<()> {
     let done = held.release().map_err(|stop| match stop {
         Stop::Wrong(mut failure) => {
             failure.expected = expected.into();
-            let cause = "the cgroup cannot be removed as long as somebody is in it, and your program tries for ever, or \
-                         for very long: try for about a second (1000 times a millisecond), then say that it stays";
+            let cause = "the cgroup cannot be removed as long as somebody is in it, and your program tries for ever, \
+                         or for very long: try for about a second (1000 times a millisecond), then say that it stays";
             failure.cause = cause.into();
             Stop::Wrong(failure)
         }
@@ -419,8 +441,9 @@ fn cgroup_gone(lab: &Lab) -> Result<()> {
             cgroups.places().into_iter().filter(|name| !before.contains(name)).collect();
         let said = excerpt(&done.stderr);
         if left.is_empty() && way.starts_with("the command") && said.contains("cgroup") {
-            let cause = "your program complains of a cgroup that was never there: not each tree has one (version 1: only \
-                         those with a limit; version 2: only the one). Look whether the folder exists before you remove it";
+            let cause = "your program complains of a cgroup that was never there: not each tree has one (version 1: \
+                         only those with a limit; version 2: only the one). Look whether the folder exists before you \
+                         remove it";
             let expected = "after the run, its cgroup is gone, and there is nothing to say of it";
             return Err(done.wrong(expected, format!("it says: {said}"), cause));
         }

@@ -38,15 +38,15 @@ pub const ROWS: &[Row] = &[
         "named",
         NotRun,
         |it| shift(it) == Some(Shift::Unknown),
-        "your program starts itself with the word `child`, and knows no such subcommand: the name of the variant of your \
-         `enum`, in small letters, is the word (or what #[command(name = …)] says)",
+        "your program starts itself with the word `child`, and knows no such subcommand: the name of the variant of \
+         your `enum`, in small letters, is the word (or what #[command(name = …)] says)",
     ),
     seen(
         "named",
         NotRun,
         |it| shift(it) == Some(Shift::Refused),
-        "`child` has got the command as it is, {handed}, and its parser takes an option of the command's for one of its \
-         own: `child` needs the same list of words as `run`, with trailing_var_arg = true (one `Args` for both, \
+        "`child` has got the command as it is, {handed}, and its parser takes an option of the command's for one of \
+         its own: `child` needs the same list of words as `run`, with trailing_var_arg = true (one `Args` for both, \
          #[command(flatten)])",
     ),
     seen(
@@ -129,8 +129,8 @@ pub const ROWS: &[Row] = &[
         "dies_with_runner",
         NotRun,
         |it| it.says("the runner has died") && reads_status_of_init(it),
-        "`child` has read /proc/1/status: it is number 1 itself in its PID namespace, but /proc is still the host's, and \
-         there 1 is the host's init. /proc/self is whoever looks, in each /proc",
+        "`child` has read /proc/1/status: it is number 1 itself in its PID namespace, but /proc is still the host's, \
+         and there 1 is the host's init. /proc/self is whoever looks, in each /proc",
     ),
     said(
         "orphans",
@@ -359,6 +359,11 @@ pub fn usage(it: &Case) -> String {
              09 on `run` itself enters the root filesystem, and `child` need not be told)",
         ),
         ("invalid UTF-8", "arguments are bytes, not text: let clap collect them as OsString"),
+        (
+            "for '--memory",
+            "your parser of --memory does not know that: it is a number of bytes, or one with a letter, k, m or g, \
+             small or large (powers of 1024); parse_size's Config::new().with_binary() reads all of them",
+        ),
         ("invalid value", "what stands there is not of the type that the option or argument has"),
         (
             "required arguments were not provided",

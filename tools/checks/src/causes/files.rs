@@ -143,8 +143,20 @@ pub const ROWS: &[Row] = &[
         |it| {
             mount_failed(it, "EINVAL")
                 && it.call().is_some_and(|call| call.has("MS_PRIVATE") || call.has("MS_SLAVE"))
+                && !called(it, "chroot")
         },
         "EINVAL: {call}. Only a mount can be made private, and that is none: all of them are, by \"/\" with MS_REC",
+    ),
+    seen(
+        "starts",
+        NotRun,
+        |it| {
+            mount_failed(it, "EINVAL")
+                && it.call().is_some_and(|call| call.has("MS_PRIVATE") || call.has("MS_SLAVE"))
+                && called(it, "chroot")
+        },
+        "EINVAL: {call}. chroot(2) came before, and so \"/\" is a folder by now, and no mount. Take it out, with its \
+         chdir(2): pivot_root(2) takes its place",
     ),
     seen(
         "starts",
@@ -161,15 +173,15 @@ pub const ROWS: &[Row] = &[
                 && it.call().is_some_and(|call| call.has("MS_BIND"))
                 && it.trace().named("mount").any(unbindable)
         },
-        "EINVAL: {call}. All mounts were made unbindable (MS_UNBINDABLE) before, and that forbids just this. Private is \
-         enough: MS_REC | MS_PRIVATE",
+        "EINVAL: {call}. All mounts were made unbindable (MS_UNBINDABLE) before, and that forbids just this. Private \
+         is enough: MS_REC | MS_PRIVATE",
     ),
     seen(
         "dev",
         NotRun,
         |it| (mount_failed(it, "EINVAL") || mount_failed(it, "ENOENT")) && is_link(it),
-        "{call}: {source} is no device, but a link on the host, and mount(2) follows it. What is only a link can be made \
-         inside, as one (symlink(2)); here nobody needs it",
+        "{call}: {source} is no device, but a link on the host, and mount(2) follows it. What is only a link can be \
+         made inside, as one (symlink(2)); here nobody needs it",
     ),
     seen(
         "starts",
@@ -310,8 +322,8 @@ pub const ROWS: &[Row] = &[
         "dev",
         NotRun,
         |it| mount_failed(it, "ENOENT") && is_device(it) && !gone(it) && hides_devices(it),
-        "ENOENT: {source} is not there any more: a tmpfs was mounted on \"/dev\", and that is the host's as long as the \
-         old root is there. Mount it on the new root's, by a path that is relative to it: \"dev\"",
+        "ENOENT: {source} is not there any more: a tmpfs was mounted on \"/dev\", and that is the host's as long as \
+         the old root is there. Mount it on the new root's, by a path that is relative to it: \"dev\"",
     ),
     seen(
         "dev",
@@ -324,8 +336,8 @@ pub const ROWS: &[Row] = &[
         "dev",
         NotRun,
         |it| it.failed("open", &["EEXIST"]) && mounted(it, "devtmpfs"),
-        "EEXIST: {call}. A devtmpfs was mounted on dev, and there is only one of that kind: the host's own, with all of \
-         its devices. An empty one of the container's own is a tmpfs",
+        "EEXIST: {call}. A devtmpfs was mounted on dev, and there is only one of that kind: the host's own, with all \
+         of its devices. An empty one of the container's own is a tmpfs",
     ),
     seen(
         "dev",

@@ -52,8 +52,8 @@ pub const ROWS: &[Row] = &[
         "pids_limit",
         NotRun,
         |it| !it.says("/sys/fs/cgroup/") && !made_elsewhere(it).is_empty(),
-        "the folder was made at {made}, and that is no place for a cgroup: it has to be below /sys/fs/cgroup. (Path::join \
-         with something that begins with `/` forgets all that stood before)",
+        "the folder was made at {made}, and that is no place for a cgroup: it has to be below /sys/fs/cgroup. \
+         (Path::join with something that begins with `/` forgets all that stood before)",
     ),
     seen(
         "cgroup_root",
@@ -120,8 +120,15 @@ pub const ROWS: &[Row] = &[
         "pids_limit",
         Checks(LIMITS),
         |it| joins(it).any(is_top) && !runner_joins(it) && is_made(it),
-        "the cgroup was made, and `child` has joined another one, the top of the tree: {joined}. Each cgroup has such a \
-         file; write to that in the folder of your own",
+        "the cgroup was made, and `child` has joined another one, the top of the tree: {joined}. Each cgroup has such \
+         a file; write to that in the folder of your own",
+    ),
+    seen(
+        "memory",
+        All,
+        |it| nothing_at_all(it).is_some(),
+        "{zero}: a limit of nothing at all. Who is in that cgroup is killed, or does not run. Where no limit was asked \
+         for, nothing is to be written",
     ),
     seen(
         "memory",
@@ -196,6 +203,12 @@ fn is_top_file(it: &Case) -> bool {
 /// Whether a cgroup was made.
 fn is_made(it: &Case) -> bool {
     it.trace().named("mkdir").any(|call| call.done() && call.arg(0).contains("/sys/fs/cgroup/"))
+}
+
+/// A limit of zero.
+pub fn nothing_at_all<'a>(it: &'a Case) -> Option<&'a Call> {
+    let files = ["pids.max", "memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us"];
+    files.iter().find_map(|file| it.trace().written(file).find(|call| call.arg(1) == "0"))
 }
 
 /// A folder that was made at the top of the host's files.

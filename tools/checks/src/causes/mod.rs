@@ -180,12 +180,13 @@ impl<'a> Case<'a> {
     /// Puts what is known into a text.
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_string();
-        let values: [Value; 17] = [
+        let values: [Value; 18] = [
             ("{others}", namespaces::others),
             ("{bind}", files::bound),
             ("{lost}", |it| files::lost_error(it).map_or("".into(), Call::shown)),
             ("{made}", limits::made_elsewhere),
             ("{put_old}", |it| files::put_old(it).unwrap_or_default()),
+            ("{zero}", |it| limits::nothing_at_all(it).map_or("".into(), Call::shown)),
             ("{source}", |it| it.call().map_or("".into(), |call| call.arg(0).into())),
             ("{joined}", limits::joined),
             ("{memory}", limits::memory),

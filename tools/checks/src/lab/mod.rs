@@ -239,8 +239,8 @@ impl Lab {
         self.run_injected(&format!("{call}:delay_enter=100000"), args)
     }
 
-    /// Runs `program run ARGS`, in which a system call fails with EIO: each process's first of this name, or its second,
-    /// … Returns also what strace(1), which has to be there, has written of all calls of this name.
+    /// Runs `program run ARGS`, in which a system call fails with EIO: each process's first of this name, or its
+    /// second, … Returns also what strace(1), which has to be there, has written of all calls of this name.
     ///
     /// # Errors
     /// As [`run`](Lab::run).
