@@ -29,6 +29,9 @@ static PROGRAMS: LazyLock<BTreeMap<&str, Result<PathBuf>>> =
 /// Whether it is found, and named.
 fn is_named(mistake: &Edited) -> Result<()> {
     let program = PROGRAMS[mistake.name].as_ref().map_err(Error::clone)?;
+    if mistake.words("only") == ["root"] && !is_root() {
+        return Err(Error::NeedsRoot("only root can see it".into()));
+    }
     is_named_on(Bench::new(program), mistake, &mistake.words("cause"))?;
     match &mistake.words("said")[..] {
         [] => Ok(()),
@@ -66,9 +69,6 @@ fn is_named_on(mut bench: Bench, mistake: &Edited, causes: &[&str]) -> Result<()
             Error::Failed(format!("{report}\n    instead of: {checks:?}, {abouts:?}, {causes:?}"))
         };
         return named.then_some(()).ok_or_else(wrong);
-    }
-    if mistake.words("only") == ["root"] && !is_root() {
-        return Err(Error::NeedsRoot("only root can see it".into()));
     }
     Err(Error::Failed("no check fails".into()))
 }

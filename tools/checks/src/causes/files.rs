@@ -185,6 +185,13 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "starts",
+        NotRun,
+        |it| it.failed("umount2", &["EINVAL"]) && put_old(it).is_some(),
+        "EINVAL: {call}. The old root was put on {put_old}, and that is what has to be taken off: it lies on \".\" \
+         only after pivot_root(\".\", \".\")",
+    ),
+    seen(
+        "starts",
         Checks(&["proc", "root", "cwd", "dev", "starts"]),
         |it| put_old(it).is_some() && takes_off_new_root(it),
         "the old root was put on {put_old}, and umount2(\".\") takes off what lies on \".\": the new root, with its \
