@@ -176,13 +176,13 @@ fn join_cgroup(name: &str, args: &Args) -> Result<()> {
 }
 
 fn remove_cgroup(dir: &Path) -> Result<()> {
-    let entries = if fs::exists(dir)? { fs::read_dir(dir)? } else { return Ok(()) }; // no such tree
-    for entry in entries.flatten().filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove_cgroup(&entry.path())?; // one that the container has made in it
-    }
     for tries in 0.. {
         let Err(err) = fs::remove_dir(dir) else { break }; // the files in it go with it
+        let entries = if fs::exists(dir)? { fs::read_dir(dir)? } else { break }; // no such tree
         anyhow::ensure!(tries < 1000, "cannot remove {dir:?}: {err}");
+        for entry in entries.flatten().filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())) {
+            remove_cgroup(&entry.path())?; // one that the container has made in it
+        }
         std::thread::sleep(std::time::Duration::from_millis(1)); // until all in it are really gone
     }
     Ok(())
