@@ -166,7 +166,7 @@ impl Steps {
         write(&place.join("Cargo.lock"), &self.read(Path::new("Cargo.lock"))?)?;
         for variant in variants {
             let (manifest, main) = self.varied(&place, variant)?;
-            let manifest = without_tables(&manifest, &["dev-dependencies", "test"]);
+            let manifest = without_tables(&manifest, &["bin", "dev-dependencies", "test"]);
             let (old, new) = (self.name(variant.step)?, &variant.package);
             let line = |name: &str| format!("name = \"{name}\"\n");
             write(
