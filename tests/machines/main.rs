@@ -116,9 +116,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "cgroups_read_only",
         user: ROOT,
-        set_up: "grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
-                mount -o remount,bind,ro $one
-            done",
+        set_up: "cgroups_read_only",
         files: Files::Tell,
         steps: ".........x", says: "mounted read-only",
     },
@@ -171,10 +169,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "container_with_masks",
         user: "setpriv --bounding-set=-sys_admin,-net_admin,-sys_ptrace,-sys_resource,-sys_boot,-sys_module",
-        set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys
-            grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
-                mount -o remount,bind,ro $one
-            done",
+        set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys; cgroups_read_only",
         files: Files::Tell,
         steps: ".xxxxxxxxx",
         says: "without CAP_SYS_ADMIN",
@@ -184,10 +179,7 @@ const MACHINES: &[Machine] = &[
         name: "somebody_in_a_container_with_masks",
         user: "setpriv --bounding-set=-sys_admin,-net_admin,-sys_ptrace,-sys_resource,-sys_boot,-sys_module \
                --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all",
-        set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys
-            grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
-                mount -o remount,bind,ro $one
-            done",
+        set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys; cgroups_read_only",
         files: Files::Tell,
         steps: ".xxxxxxxxx",
         says: "Also with sudo you are without CAP_SYS_ADMIN",
@@ -196,9 +188,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "container_without_root",
         user: "unshare --user --map-root-user --mount --pid --fork --mount-proc --",
-        set_up: "grep -o ' /sys/fs/cgroup[^ ]*' /proc/self/mountinfo | sort -r | while read -r one; do
-                mount -o remount,bind,ro $one
-            done",
+        set_up: "cgroups_read_only",
         files: Files::Tell,
         steps: ".........x",
         says: "mounted read-only",

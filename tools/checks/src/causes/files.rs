@@ -52,68 +52,43 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         NotRun,
-        |it| it.failed("pivot_root", PIVOT) && is_private(it) && bind(it).is_none(),
+        |it| not_taken(it) && bind(it).is_none(),
         "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
          it first (MS_BIND), on \"/\" or on itself",
     ),
     seen(
         "starts",
         NotRun,
-        |it| {
-            it.failed("pivot_root", PIVOT)
-                && is_private(it)
-                && bind(it).is_some()
-                && called(it, "chroot")
-        },
+        |it| not_taken(it) && bind(it).is_some() && called(it, "chroot"),
         "to pivot_root(2) the new root is the old one, or none: chroot(2) was called before it. It is no help here; \
          chdir(2) to the new root is enough",
     ),
+    seen("starts", NotRun, |it| not_taken(it) && entered(it) == Some(Entered::Below), BELOW),
     seen(
         "starts",
         NotRun,
-        |it| {
-            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Below)
-        },
-        BELOW,
-    ),
-    seen(
-        "starts",
-        NotRun,
-        |it| {
-            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Folder)
-        },
+        |it| not_taken(it) && entered(it) == Some(Entered::Folder),
         "EINVAL or EBUSY: the working directory is the folder that the root filesystem lies in, and not the mount. The \
          mount lies over \"/\", and no path leads onto it but chdir(\"/..\")",
     ),
     seen(
         "starts",
         NotRun,
-        |it| {
-            it.failed("pivot_root", PIVOT) && is_private(it) && entered(it) == Some(Entered::Never)
-        },
+        |it| not_taken(it) && entered(it) == Some(Entered::Never),
         "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted \
          over \"/\" the way onto it is chdir(\"/..\"); after it was mounted on itself, chdir(2) to it",
     ),
     seen(
         "starts",
         NotRun,
-        |it| {
-            it.failed("pivot_root", PIVOT)
-                && is_private(it)
-                && entered(it) == Some(Entered::TooEarly)
-        },
+        |it| not_taken(it) && entered(it) == Some(Entered::TooEarly),
         "EINVAL: the working directory was entered before the root filesystem was mounted, and so is the folder below \
          the mount, which is no mount point. First mount(2), then chdir(2)",
     ),
     seen(
         "starts",
         NotRun,
-        |it| {
-            it.failed("pivot_root", PIVOT)
-                && is_private(it)
-                && entered(it) == Some(Entered::Yes)
-                && !is_swapped(it)
-        },
+        |it| not_taken(it) && entered(it) == Some(Entered::Yes) && !is_swapped(it),
         "{call}: its manual page lists the reasons under ERRORS. Before it came: {before}",
     ),
     seen(
@@ -140,21 +115,13 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         NotRun,
-        |it| {
-            mount_failed(it, "EINVAL")
-                && it.call().is_some_and(|call| call.has("MS_PRIVATE") || call.has("MS_SLAVE"))
-                && !called(it, "chroot")
-        },
+        |it| not_made_private(it) && !called(it, "chroot"),
         "EINVAL: {call}. Only a mount can be made private, and that is none: all of them are, by \"/\" with MS_REC",
     ),
     seen(
         "starts",
         NotRun,
-        |it| {
-            mount_failed(it, "EINVAL")
-                && it.call().is_some_and(|call| call.has("MS_PRIVATE") || call.has("MS_SLAVE"))
-                && called(it, "chroot")
-        },
+        |it| not_made_private(it) && called(it, "chroot"),
         "EINVAL: {call}. chroot(2) came before, and so \"/\" is a folder by now, and no mount. Take it out, with its \
          chdir(2): pivot_root(2) takes its place",
     ),
@@ -674,6 +641,11 @@ fn is_private(it: &Case) -> bool {
     has_mount_namespace(it) && private(it).is_some_and(|call| call.has("MS_REC"))
 }
 
+/// Whether pivot_root(2) refused the new root, and not because of shared mounts.
+fn not_taken(it: &Case) -> bool {
+    it.failed("pivot_root", PIVOT) && is_private(it)
+}
+
 /// The call that makes the root filesystem a mount.
 fn bind<'a>(it: &'a Case) -> Option<&'a Call> {
     it.trace().named("mount").find(|call| {
@@ -706,6 +678,11 @@ fn is_late(it: &Case) -> bool {
 
 fn mount_failed(it: &Case, error: &str) -> bool {
     it.failed("mount", &[error])
+}
+
+fn not_made_private(it: &Case) -> bool {
+    let changes = |call: &Call| call.has("MS_PRIVATE") || call.has("MS_SLAVE");
+    mount_failed(it, "EINVAL") && it.call().is_some_and(changes)
 }
 
 /// Whether the call is about one of these places, however they are spelled.
