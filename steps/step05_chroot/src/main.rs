@@ -107,8 +107,8 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     }
 }
 
-/// Handles all signals (PID 1 gets no others), and blocks them: none is lost until wait_for().
-/// Not: what nobody can handle (FORBIDDEN), Ctrl-Z, our crashes, SIGPIPE. (32 on: real-time ones.)
+/// Handles signals (PID 1 gets no others), and blocks all: until wait_for() none is lost.
+/// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
     let taken = (1..=31).filter(|n| !omit.contains(n));
@@ -116,12 +116,12 @@ fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     SignalsInfo::new(taken).context("cannot handle signals")
 }
 
-/// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
+/// Passes signals on to a process, and returns its exit status: 128 + n if signal n ended it.
 fn wait_for(process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
-    // Now they come. (Not the real-time ones, which nix cannot pass on: they stay blocked.)
+    // Now they come. (Not the real-time ones: run() keeps them blocked, PID 1 is deaf to them.)
     SigSet::from_iter(Signal::iterator()).thread_unblock().context("cannot unblock signals")?;
     let pid = unistd::Pid::from_raw(process.id() as i32);
-    let mut early = true; // what has come up to now may be from before the process was there
+    let mut early = true; // a Ctrl-C from before the process was there has not reached it
     let code = 'ended: loop {
         // NOHANG: only those that have ended already. PID 1 has to collect adopted orphans, too.
         while let Some((who, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {

@@ -95,9 +95,9 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     // systemd's mounts are "shared": what is mounted on a copy would appear on the original, too.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
-    // pivot_root(2) wants a mount: rootfs, over "/". Our "/" stays below it; "/.." leads onto it.
+    // pivot_root(2) wants a mount: rootfs, over "/". Our "/" stays the old one; "/.." is rootfs.
     mount(Some(&args.rootfs), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
-        .and_then(|()| unistd::chdir("/..")) // sure to be it: no path is looked up twice
+        .and_then(|()| unistd::chdir("/..")) // not by its path, which may lead elsewhere by now
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -107,7 +107,7 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
-    // Makes "." the root, and puts the old root on top of it (pivot_root(2), NOTES): take that off.
+    // Makes "." the root, with the old root on top (pivot_root(2), NOTES): umount2() takes that off.
     unistd::pivot_root(".", ".").context("cannot change the root")?;
     umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?; // even if in use
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
@@ -126,16 +126,16 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
 
 fn lend_device(name: &str) -> Result<()> {
     let inside = format!("dev/{name}");
-    fs::File::create_new(&inside)?; // to mount it on. Never one that is there already
+    fs::File::create_new(&inside)?; // to mount it on; never through a link
     mount(Some(format!("/dev/{name}").as_str()), inside.as_str(), NONE, MsFlags::MS_BIND, NONE)?;
     // A bind mount takes flags only when remounted. Read-only forbids a chmod, not writing to it.
     let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     let flags = read_only | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC; // not NODEV: it is a device
-    mount(NONE, inside.as_str(), NONE, flags, NONE).context("read-only")
+    mount(NONE, inside.as_str(), NONE, flags, NONE).context("cannot make it read-only")
 }
 
-/// Handles all signals (PID 1 gets no others), and blocks them: none is lost until wait_for().
-/// Not: what nobody can handle (FORBIDDEN), Ctrl-Z, our crashes, SIGPIPE. (32 on: real-time ones.)
+/// Handles signals (PID 1 gets no others), and blocks all: until wait_for() none is lost.
+/// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
     let taken = (1..=31).filter(|n| !omit.contains(n));
@@ -143,12 +143,12 @@ fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     SignalsInfo::new(taken).context("cannot handle signals")
 }
 
-/// Returns the exit status of a process when it ends: 128 + n, as in sh, if signal n ended it.
+/// Passes signals on to a process, and returns its exit status: 128 + n if signal n ended it.
 fn wait_for(process: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitCode> {
-    // Now they come. (Not the real-time ones, which nix cannot pass on: they stay blocked.)
+    // Now they come. (Not the real-time ones: run() keeps them blocked, PID 1 is deaf to them.)
     SigSet::from_iter(Signal::iterator()).thread_unblock().context("cannot unblock signals")?;
     let pid = unistd::Pid::from_raw(process.id() as i32);
-    let mut early = true; // what has come up to now may be from before the process was there
+    let mut early = true; // a Ctrl-C from before the process was there has not reached it
     let code = 'ended: loop {
         // NOHANG: only those that have ended already. PID 1 has to collect adopted orphans, too.
         while let Some((who, status)) = wait(WaitOptions::NOHANG).context("cannot wait")? {

@@ -42,6 +42,12 @@ pub const CASES: &[Case] = &[
     ),
     case!(4, ctrl_backslash, "Ctrl-\\ on a terminal ends the command: 131"),
     case!(4, ctrl_z, "Ctrl-Z stops runner and command, fg continues both"),
+    case!(
+        4,
+        terminal_back,
+        "a script can read from its terminal again when a shell inside has ended",
+        "guide: the terminal"
+    ),
     case!(4, sigwinch, "a new size of the terminal is seen inside, with SIGWINCH"),
     case!(4, runner_killed, "SIGKILL of the runner: nothing survives"),
     case!(4, runner_killed_early, "SIGKILL 0-5 ms after the start, 500 times: nothing survives"),
@@ -208,6 +214,21 @@ fn ctrl_backslash(lab: &Lab) -> Outcome {
     until("sleep runs", || !lab.pids_of("sleep 7777").is_empty())?;
     session.send("\x1c")?;
     same("status", session.finish()?.status, 131)
+}
+
+/// An interactive shell makes its own process group the terminal's.
+fn terminal_back(lab: &Lab) -> Outcome {
+    let options = Options { terminal: true, ..Options::default() };
+    let script = "\"$@\"; echo ended; read x && echo got $x";
+    let argv = around(script, lab.with(&options, &["sh", "-i"])?);
+    let mut session = Session::on_terminal(&mut lab.host.terminal(argv))?;
+    session.wait_for("# ")?;
+    session.send("exit\n")?;
+    session.wait_for("ended\r\n")?;
+    // Nobody takes it where reading has failed already.
+    _ = session.send("a line\n");
+    let out = session.outcome()?.stdout;
+    hold(out.contains("got a line"), || format!("nothing could be read: {out:?}"))
 }
 
 fn ctrl_z(lab: &Lab) -> Outcome {
