@@ -71,14 +71,14 @@ impl Standing {
 
 /// The last step of which there is a line in a program that the steps before do not have.
 fn begun(repo: &Repo, mine: &str) -> Option<Step> {
-    let lines: Vec<&str> = mine.lines().map(str::trim).collect();
+    let lines: Vec<&str> = mine.lines().map(code).collect();
     let mut known = BTreeSet::new();
     let mut begun = None;
     for step in repo.steps.all() {
         let source = repo.steps.source(step).unwrap_or_default();
-        let says = |line: &&str| line.len() > 12 && !line.starts_with("//");
+        let says = |line: &&str| line.len() > 12;
         let all: BTreeSet<String> =
-            source.lines().map(str::trim).filter(says).map(String::from).collect();
+            source.lines().map(code).filter(says).map(String::from).collect();
         if all.difference(&known).any(|line| lines.contains(&line.as_str())) {
             begun = Some(step);
         }
@@ -87,10 +87,11 @@ fn begun(repo: &Repo, mine: &str) -> Option<Step> {
     begun
 }
 
-/// Whether the program is another one than when this was reached. (It is not, if it has just been reached.)
+/// Whether the program is another one than when this was reached, but for its comments. (It is not, if it has just been
+/// reached.)
 fn has_changed(repo: &Repo, reached: u8, mine: &str) -> bool {
     let mut hasher = DefaultHasher::new();
-    mine.hash(&mut hasher);
+    mine.lines().map(code).filter(|line| !line.is_empty()).for_each(|line| line.hash(&mut hasher));
     let now = format!("{reached} {:x}\n", hasher.finish());
     let Ok(state) = repo.state() else { return false };
     let file = state.join("reached");
@@ -109,10 +110,7 @@ fn differs(repo: &Repo, step: Step) -> Vec<String> {
         let theirs = repo.root().join(repo.steps.main(step)?);
         steps::hunks(&mine, &theirs)
     });
-    let says = |line: &&String| {
-        let text = line.get(1..).unwrap_or_default().trim();
-        line.starts_with(['-', '+']) && !text.is_empty() && !text.starts_with("//")
-    };
+    let says = |line: &&String| line.starts_with(['-', '+']) && !code(&line[1..]).is_empty();
     let lines: Vec<String> =
         hunks.unwrap_or_default().iter().flatten().filter(says).cloned().collect();
     // Comments at the end of a line need not be typed.
@@ -129,9 +127,8 @@ fn differs(repo: &Repo, step: Step) -> Vec<String> {
 /// many: a program of another shape is not compared like this.
 fn moved(mine: &str, theirs: &str) -> Vec<(String, String)> {
     let [mine, theirs] = [mine, theirs].map(|text| text.lines().map(code).collect::<Vec<&str>>());
-    let says = |line: &&str| !line.is_empty() && !line.starts_with("//");
-    let [mine, theirs] =
-        [mine, theirs].map(|lines| lines.into_iter().filter(says).collect::<Vec<_>>());
+    let [mine, theirs] = [mine, theirs]
+        .map(|lines| lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>());
     let (removed, added) = apart(&mine, &theirs);
     let mut moved = Vec::new();
     for at in added {
@@ -173,9 +170,13 @@ fn apart(one: &[&str], other: &[&str]) -> (Vec<usize>, Vec<usize>) {
     (removed, added)
 }
 
-/// A line without a comment at its end.
+/// A line without its comment.
 fn code(line: &str) -> &str {
-    line.split(" // ").next().unwrap_or_default().trim()
+    if line.trim_start().starts_with("//") {
+        ""
+    } else {
+        line.split(" // ").next().unwrap_or_default().trim()
+    }
 }
 
 /// How far the learner was, in a file of the state.

@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         a_failure_says_what_was_done_expected_got_and_why,
         what_passed_before_was_broken_by_what_came_since,
         what_passed_before_the_program_was_taken_back_is_not_called_passed,
+        comments_begin_no_step,
         a_program_that_starts_itself_for_ever_is_stopped,
         hints_come_one_by_one_and_the_last_shows_the_step,
         watching_checks_again_when_a_file_is_saved,
@@ -141,6 +142,21 @@ fn what_passed_before_the_program_was_taken_back_is_not_called_passed() -> Resul
     let text = repo.run(&["check"]).stdout;
     assert!(text.contains("✓ 01 idea 1\n· 02 idea 2\n· 03 idea 3\n· 04 idea 4\n"), "{text}");
     assert!(!text.contains('✗'), "{text}");
+    Ok(())
+}
+
+/// Step 03 has a line of step 01 without its comment; the learner types none, and then writes a note.
+fn comments_begin_no_step() -> Result<()> {
+    let repo = repo(STEP_01)?;
+    repo.write("steps/step01_exec/src/main.rs", "say(\"Running\"); // it may panic\n");
+    repo.write("steps/step02_uts/src/main.rs", "say(\"Running\"); // it may panic\nunshare();\n");
+    let third = "say(\"Running\"); // it may panic\nunshare();\nsay(\"Running\");\n";
+    repo.write("steps/step03_reexec/src/main.rs", third);
+    for mine in ["say(\"Running\");\n", "// Mine.\nsay(\"Running\"); // a note to myself\n\n"] {
+        repo.write("my-container/src/main.rs", mine);
+        let text = repo.run(&["check"]).stdout;
+        assert!(!text.contains('✗') && text.contains("Step 02: "), "{text}");
+    }
     Ok(())
 }
 
