@@ -108,8 +108,8 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
         lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
     // Makes "." the root, with the old root on top (pivot_root(2), NOTES): umount2() takes that off.
-    unistd::pivot_root(".", ".").context("cannot change the root")?;
-    umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old root")?; // even if in use
+    unistd::pivot_root(".", ".").context("cannot change /")?;
+    umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old /")?; // even if in use
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
         Ok(process) => wait_for(process, signals),
