@@ -327,9 +327,12 @@ pub fn remove(machine: &Machine) -> ExitCode {
         if machine.uid == 0 {
             say::error(&format!(
                 "there are mounts below {}, and this root may not look into all processes: some may be of a container \
-                 that is running, so nothing is removed",
+                 that is running, so nothing is removed. When you know that none runs any more:",
                 machine.rootfs.display()
             ));
+            for mount in left.found.iter().filter(|one| one.is_mount()) {
+                say::note(&format!("  {}", mount.shown(machine)));
+            }
             return ExitCode::FAILURE;
         }
         say::note("Only root can tell whether a container still uses what is mounted:");
