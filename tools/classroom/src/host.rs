@@ -246,9 +246,6 @@ pub struct Host {
 
 impl Host {
     /// A host with `program` and a root file system on it; see [`Setup`] for others.
-    ///
-    /// # Errors
-    /// As [`Setup::start`].
     pub fn start(program: &Path) -> Result<Host> {
         Setup::new(program).start()
     }
@@ -363,9 +360,6 @@ impl Host {
     ///
     /// Plain words are run as they are, without a shell (shells differ in whether they fork for
     /// their last command, and `ps` shows it); anything else by `sh -c`.
-    ///
-    /// # Errors
-    /// If it does not end before the deadline.
     #[track_caller]
     pub fn run(&self, script: &str) -> Result<Output> {
         let plain = |c: char| c.is_ascii_alphanumeric() || " /._-,:=+@".contains(c);
@@ -377,9 +371,6 @@ impl Host {
     }
 
     /// A shell on the host that reads its commands from a pipe: see [`Session::ask`].
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn shell(&self) -> Result<Session> {
         Session::start(&mut self.command(["sh"]))
     }
@@ -391,9 +382,6 @@ impl Host {
     }
 
     /// Reads a file of the host; see [`path`](Host::path).
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn read(&self, inside: &str) -> Result<String> {
         let bytes = fs::read(self.path(inside)).attempt(&format!("read {inside} of the host"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())

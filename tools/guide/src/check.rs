@@ -18,9 +18,6 @@ use crate::document::Kind;
 use crate::document::Words;
 
 /// Makes all checks.
-///
-/// # Errors
-/// If git cannot be run.
 pub fn all(task: &Task, document: &Document, report: &mut Report) -> anyhow::Result<()> {
     every_hunk(&task.steps, document, &mut report.problems)?;
     links(task, document, &mut report.problems);

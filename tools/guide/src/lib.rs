@@ -204,9 +204,6 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Builds the solution of an exercise, `10-memory-high`, and returns the program.
-///
-/// # Errors
-/// If there is no such exercise, its patch does not apply, or the result does not compile.
 pub fn solution(steps: &Steps, exercise: &str) -> anyhow::Result<PathBuf> {
     let (step, name) = exercise.split_once('-').context("an exercise is called NN-NAME")?;
     let step = step.parse().map_err(|err| anyhow!("an exercise is called NN-NAME: {err}"))?;

@@ -23,9 +23,6 @@ pub fn fence(language: &str, lines: &[String]) -> Vec<String> {
 }
 
 /// A `diff` block: some hunks, or all.
-///
-/// # Errors
-/// As [`Steps::hunks`], or if there is no such hunk.
 pub fn diff(steps: &Steps, step: Step, wanted: Option<&[usize]>) -> anyhow::Result<Vec<String>> {
     let hunks = steps.hunks(step)?;
     ensure!(!hunks.is_empty(), "step {step} changes nothing");
@@ -41,9 +38,6 @@ pub fn diff(steps: &Steps, step: Step, wanted: Option<&[usize]>) -> anyhow::Resu
 }
 
 /// A `code` block: an item of a step's `main.rs`, or all of it.
-///
-/// # Errors
-/// If there is no such step or item.
 pub fn code(steps: &Steps, step: Step, item: Option<&str>) -> anyhow::Result<Vec<String>> {
     let text = steps.source(step)?;
     let lines: Vec<String> = text.lines().map(str::to_string).collect();
@@ -75,9 +69,6 @@ fn find_item<'a>(lines: &'a [String], name: &str) -> Option<&'a [String]> {
 }
 
 /// A `solution` block: a patch without the lines that only tools read.
-///
-/// # Errors
-/// If there is no such patch, or it does not apply to the step.
 pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<String>> {
     let patch = steps.solution(step, name);
     let text = steps.read(&patch)?;
@@ -126,9 +117,6 @@ pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<Str
 
 /// A `solution` block with names in its marker: of what the patch adds to `main.rs`, the lines that have one of these
 /// words (imports first), and then the items with these names.
-///
-/// # Errors
-/// If there is no such patch, or no such line in it.
 pub fn part(
     steps: &Steps,
     step: Step,
@@ -196,9 +184,6 @@ fn added(patch: &str) -> Vec<String> {
 }
 
 /// The table of the steps.
-///
-/// # Errors
-/// If a step cannot be read.
 pub fn table(steps: &Steps) -> anyhow::Result<Vec<String>> {
     let mut lines = vec![
         "| step | what it adds | lines of `main.rs` | change |".to_string(),

@@ -114,9 +114,6 @@ pub fn whole() {
 }
 
 /// The report on a runner; the campaign is run once.
-///
-/// # Errors
-/// If it cannot be run at all.
 pub fn report(runner: &Runner) -> Result<Arc<Report>> {
     type Reports = BTreeMap<String, Arc<OnceLock<Result<Arc<Report>>>>>;
     static REPORTS: Mutex<Reports> = Mutex::new(BTreeMap::new());

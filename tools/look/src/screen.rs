@@ -78,9 +78,6 @@ pub fn size() -> Option<(usize, usize)> {
 
 impl Screen {
     /// Takes the terminal.
-    ///
-    /// # Errors
-    /// If signals cannot be handled.
     pub fn take() -> anyhow::Result<Screen> {
         let mut signals = Vec::new();
         for signal in [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH] {

@@ -810,9 +810,6 @@ fn built_in() -> Option<PathBuf> {
 }
 
 /// What this machine lacks for checks, and the cure: nobody's program is to be blamed for that.
-///
-/// # Errors
-/// If it lacks something.
 pub fn can_check(repo: &Repo) -> anyhow::Result<()> {
     let machine = this_machine(repo);
     let mut problems = temporary(&machine);
