@@ -46,13 +46,12 @@ pub const ROWS: &[Row] = &[
     },
     said(
         "",
-        All,
         |it| it.done.stderr.contains("memory allocation of "),
         "it takes memory without end, until the kernel refuses: is there a Vec or a String that grows in a loop?",
-    ),
+    )
+    .of(All),
     seen(
         "",
-        All,
         |it| {
             let sent = it.trace().own().any(|call| call.name == "kill" && call.arg(1) != "0");
             it.done.signal.is_some() && !it.done.signalled && sent
@@ -60,10 +59,10 @@ pub const ROWS: &[Row] = &[
         "your program signals those around it, and dies of that: kill(2) with the number 0 means the caller's whole \
          process group, and with it whoever started it (your shell, outside of this check). getppid(2) is 0 as well \
          where the parent is outside of the PID namespace",
-    ),
+    )
+    .of(All),
     said(
         "",
-        All,
         |it| {
             it.done.signal.is_some()
                 && !it.done.signalled
@@ -72,7 +71,8 @@ pub const ROWS: &[Row] = &[
         },
         "a signal has ended your program, and the check has sent none: does it call kill(2) itself? With the number 0 \
          that is the whole process group, and whoever started it (getppid(2) is 0 where the parent is outside)",
-    ),
+    )
+    .of(All),
 ];
 
 /// Why there are ever more processes.
