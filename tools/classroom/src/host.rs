@@ -111,16 +111,7 @@ impl Setup {
         if !is_root() {
             keeper.args(["--user", "--map-root-user", "--cgroup"]);
         }
-        keeper.args([
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--",
-        ]);
+        keeper.args("--mount --uts --ipc --net --pid --fork --kill-child --".split(' '));
         keeper.args(fence.inside()).args(["sh", "init"]).current_dir(&place.0);
         environment(&mut keeper);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -260,8 +251,8 @@ impl Host {
             if is_root() {
                 let mut cp = Command::new("cp");
                 cp.args(["-a", "-t"]).arg(root.join("dev")).arg("--");
-                output(cp.args(DEVICES.iter().filter(|file| Path::new(file).exists())))
-                    .map_err(io::Error::other)?;
+                let devices = DEVICES.split(' ').map(|name| Path::new("/dev").join(name));
+                output(cp.args(devices.filter(|file| file.exists()))).map_err(io::Error::other)?;
             }
             for folder in ["root", "tmp", "workshop"] {
                 fs::create_dir(root.join(folder))?;
@@ -428,21 +419,7 @@ fn environment(command: &mut Command) {
 }
 
 /// What there is in the /dev of a host of root's.
-const DEVICES: &[&str] = &[
-    "/dev/fd",
-    "/dev/full",
-    "/dev/fuse",
-    "/dev/net",
-    "/dev/null",
-    "/dev/ptmx",
-    "/dev/random",
-    "/dev/stderr",
-    "/dev/stdin",
-    "/dev/stdout",
-    "/dev/tty",
-    "/dev/urandom",
-    "/dev/zero",
-];
+const DEVICES: &str = "fd full fuse net null ptmx random stderr stdin stdout tty urandom zero";
 
 /// An empty folder, in which the root of a host is put together. It is gone as soon as that stands.
 struct Place(PathBuf);

@@ -276,12 +276,11 @@ impl Lab {
                 }
                 argv.extend(["--bind".into(), rootfs, "/".into()]);
                 let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-                let rest = ["--proc", "/proc", "--dev", "/dev", "--unshare-all", "--unshare-user"];
-                argv.extend(rest.map(OsString::from));
-                let rest = ["--uid", "0", "--gid", "0", "--hostname", "container", "--chdir", "/"];
-                argv.extend(rest.map(OsString::from));
-                let rest = ["--die-with-parent", "--clearenv", "--setenv", "PATH", path, "--"];
-                argv.extend(rest.map(OsString::from));
+                let rest = format!(
+                    "--proc /proc --dev /dev --unshare-all --unshare-user --uid 0 --gid 0 --hostname container \
+                     --chdir / --die-with-parent --clearenv --setenv PATH {path} --"
+                );
+                argv.extend(rest.split(' ').map(OsString::from));
             }
             Kind::Oci => return self.bundle(&rootfs, options, command),
         }

@@ -260,20 +260,11 @@ impl Lab {
         }
         let traced = || -> classroom::Result<Trace> {
             let lab = Lab::new(&self.program)?;
-            let strace = [
-                "timeout",
-                "--kill-after=1",
-                SECONDS,
-                "strace",
-                "-f",
-                "-y",
-                "-s",
-                "300",
-                "-o",
-                FILE,
-            ];
-            let calls = format!("trace={}", trace::CALLS);
-            let argv = strace.into_iter().chain(["-e", &calls]).map(String::from);
+            let calls = trace::CALLS;
+            let strace = format!(
+                "timeout --kill-after=1 {SECONDS} strace -f -y -s 300 -o {FILE} -e trace={calls}"
+            );
+            let argv = strace.split(' ').map(String::from);
             let argv = argv.chain([lab.program(), "run".into()]).chain(args.iter().cloned());
             let mut command = if learner { lab.host.learner(argv) } else { lab.host.command(argv) };
             classroom::output(&mut command)?;
