@@ -33,6 +33,7 @@ use crate::document::PartKind;
 use crate::quote::Minutes;
 use crate::quote::duration;
 use crate::quote::minutes;
+use crate::quote::minutes_of;
 
 /// What is in the book beside the guide: Markdown files that it leads to.
 const MORE: &[&str] = &["teaching.md", "tools/bench/figures.md"];
@@ -479,17 +480,9 @@ struct Plan {
 
 impl Plan {
     fn read(guide: &Document) -> anyhow::Result<Plan> {
-        let mut chapters = Vec::new();
-        for chapter in &guide.chapters {
-            let mut found = [None; 3];
-            for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
-                for line in &guide.lines[part.lines.clone()] {
-                    found = minutes(line)?.unwrap_or(found);
-                }
-            }
-            chapters.push(found);
-        }
-        Ok(Plan { chapters })
+        let minutes = |chapter| Ok(minutes_of(guide, chapter)?.unwrap_or_default());
+        let chapters: anyhow::Result<_> = guide.chapters.iter().map(minutes).collect();
+        Ok(Plan { chapters: chapters? })
     }
 
     /// The minutes of a chapter, of all before it, and of the whole, in each of the schedules.

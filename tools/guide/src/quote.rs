@@ -8,6 +8,7 @@ use steps::Step;
 use steps::Steps;
 use steps::git;
 
+use crate::document::Chapter;
 use crate::document::Document;
 use crate::document::PartKind;
 
@@ -220,18 +221,9 @@ pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
     ];
     let mut sums = [0; 3];
     for chapter in &document.chapters {
-        let mut found = Vec::new();
-        for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
-            for line in &document.lines[part.lines.clone()] {
-                found.extend(
-                    minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?,
-                );
-            }
-        }
-        ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", chapter.title);
-        let Some(minutes) = found.first() else { continue };
+        let Some(minutes) = minutes_of(document, chapter)? else { continue };
         let mut row = format!("| [{}](#{})", chapter.title, chapter.anchor);
-        for (sum, minutes) in sums.iter_mut().zip(minutes) {
+        for (sum, minutes) in sums.iter_mut().zip(&minutes) {
             *sum += minutes.unwrap_or_default();
             row += &minutes.map_or_else(|| " | –".to_string(), |minutes| format!(" | {minutes}"));
         }
@@ -246,6 +238,19 @@ pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
     let [class, half_day, alone] = sums.map(duration);
     lines.push(format!("| **together** | **{class}** | **{half_day}** | **{alone}** |"));
     Ok(lines)
+}
+
+/// The minutes of a chapter, if it has a line of them.
+pub fn minutes_of(document: &Document, chapter: &Chapter) -> anyhow::Result<Option<Minutes>> {
+    let mut found = Vec::new();
+    for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
+        for line in &document.lines[part.lines.clone()] {
+            found
+                .extend(minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?);
+        }
+    }
+    ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", chapter.title);
+    Ok(found.pop())
 }
 
 /// `1 h 05 min`
