@@ -60,12 +60,6 @@ pub struct Chapter {
 }
 
 impl Chapter {
-    /// The first number in its heading.
-    pub fn number(&self) -> Option<u32> {
-        let digits = self.title.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty());
-        digits.and_then(|digits| digits.parse().ok())
-    }
-
     /// Its generated blocks.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.parts.iter().filter_map(|part| match &part.kind {

@@ -69,8 +69,6 @@ pub struct Task {
     pub file: PathBuf,
     /// Whether to compare only, and write nothing.
     pub check: bool,
-    /// Only the blocks of the chapter with this number.
-    pub chapter: Option<u32>,
     /// Only the blocks whose marker has these words in it, and nothing but blocks: neither hunks nor links nor man
     /// pages.
     pub block: Option<String>,
@@ -142,9 +140,8 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         return Ok(report); // where a block ends is not certain: nothing is to be written
     }
     let mut lines: Vec<String> = document.lines.clone();
-    let wanted = |(chapter, block): &(&Chapter, &Block)| {
-        task.chapter.is_none_or(|number| chapter.number() == Some(number))
-            && task.block.as_ref().is_none_or(|words| block.name.contains(words))
+    let wanted = |(_, block): &(&Chapter, &Block)| {
+        task.block.as_ref().is_none_or(|words| block.name.contains(words))
     };
     let blocks: Vec<(&Chapter, &Block)> = document.blocks().filter(wanted).collect();
     report.blocks = blocks.len();

@@ -245,8 +245,7 @@ pub fn minutes_of(document: &Document, chapter: &Chapter) -> anyhow::Result<Opti
     let mut found = Vec::new();
     for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
         for line in &document.lines[part.lines.clone()] {
-            found
-                .extend(minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?);
+            found.extend(minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?);
         }
     }
     ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", chapter.title);
