@@ -1,10 +1,10 @@
 //! Root directories and mounts.
 
 use super::Case;
-use super::Evidence;
 use super::Explains::All;
 use super::Explains::Checks;
 use super::Row;
+use super::counted;
 use super::said;
 use super::seen;
 use crate::lab::Call;
@@ -145,14 +145,13 @@ pub const ROWS: &[Row] = &[
          /proc and /dev. Take off the old root where it is; it lies on \".\" only after pivot_root(\".\", \".\")",
     )
     .of(Checks(&["proc", "root", "cwd", "dev", "starts"])),
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| lost_error(it).is_some(),
-        text: "{lost}: that has failed, and your program has gone on all the same. Its error is lost (`_ =`, .ok(), a \
-               `match` without it): hand it on with `?`, and the message tells what is wrong",
-    },
+    counted(
+        "",
+        |it| lost_error(it).is_some(),
+        "{lost}: that has failed, and your program has gone on all the same. Its error is lost (`_ =`, .ok(), a \
+         `match` without it): hand it on with `?`, and the message tells what is wrong",
+    )
+    .of(All),
     seen(
         "dev",
         |it| it.failed("open", &["EROFS"]),
@@ -501,17 +500,16 @@ pub const ROWS: &[Row] = &[
          else",
     )
     .of(Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"])),
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "proc",
-        sign: |it| {
+    counted(
+        "proc",
+        |it| {
             let mounts = it.lab().mounts();
             let times = mounts.iter().filter(|mount| mount.point == "/proc").count();
             times != 1 && !has_mount_namespace(it) && !is_shared_blindly(it)
         },
-        text: PROC_ON_HOST,
-    },
+        PROC_ON_HOST,
+    )
+    .of(All),
 ];
 
 /// Without system calls to look at: pivot_root(2) has refused, and what was mounted before it lies on the host.

@@ -245,6 +245,11 @@ const fn said(about: &'static str, sign: fn(&Case) -> bool, text: &'static str) 
     Row { evidence: Evidence::Said, explains: Explains::NotRun, about, sign, text }
 }
 
+/// The same for what the kernel has counted, or cannot be overlooked.
+const fn counted(about: &'static str, sign: fn(&Case) -> bool, text: &'static str) -> Row {
+    Row { evidence: Evidence::Counted, explains: Explains::NotRun, about, sign, text }
+}
+
 /// A row without any.
 const fn otherwise(sign: fn(&Case) -> bool, text: &'static str) -> Row {
     Row { evidence: Evidence::Otherwise, explains: Explains::NotRun, about: "", sign, text }

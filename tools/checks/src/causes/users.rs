@@ -3,11 +3,10 @@
 use classroom::root::is_root;
 
 use super::Case;
-use super::Evidence;
 use super::Explains::All;
 use super::Explains::Checks;
-use super::Explains::NotRun;
 use super::Row;
+use super::counted;
 use super::said;
 use super::seen;
 use crate::lab::Call;
@@ -161,13 +160,11 @@ pub const ROWS: &[Row] = &[
         "EPERM: {call}. An ordinary user may create the other namespaces only inside a user namespace of his own: \
          CLONE_NEWUSER in the same unshare(2), or before it",
     ),
-    Row {
-        evidence: Evidence::Counted,
-        explains: NotRun,
-        about: "",
-        sign: |it| it.is_denied() && it.says("cgroup") && !is_root(),
-        text: "EPERM: only root may make a cgroup (or whom root has given one): use sudo{root}",
-    },
+    counted(
+        "",
+        |it| it.is_denied() && it.says("cgroup") && !is_root(),
+        "EPERM: only root may make a cgroup (or whom root has given one): use sudo{root}",
+    ),
     said(
         "user",
         |it| {
@@ -179,17 +176,15 @@ pub const ROWS: &[Row] = &[
          namespace may only be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes \
          first, or in the same call, and `0 UID 1` is written to uid_map before `child` is started",
     ),
-    Row {
-        evidence: Evidence::Counted,
-        explains: NotRun,
-        about: "",
-        sign: |it| {
+    counted(
+        "",
+        |it| {
             let forbidden = it.call().is_some_and(|call| call.error.as_deref() == Some("EPERM"));
             forbidden && !is_root() && !it.done.learner && !it.trace().asks("CLONE_NEWUSER")
         },
-        text: "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; \
-               to root it may be{root}",
-    },
+        "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; \
+         to root it may be{root}",
+    ),
     seen(
         "user",
         |it| wrote(it, "/uid_map") && !wrote(it, "/gid_map"),

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use super::Evidence;
 use super::Explains::All;
 use super::Row;
+use super::counted;
 use super::said;
 use super::seen;
 use crate::Cause;
@@ -17,33 +18,30 @@ use crate::lab::Running;
 use crate::lab::points;
 
 pub const ROWS: &[Row] = &[
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| it.lab().host.fence().hits().memory,
-        text: "it takes memory without end, until the kernel kills it (SIGKILL): is there a Vec or a String that grows \
-               in a loop?",
-    },
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| it.lab().is_full() && !it.lab().host.fence().hits().memory,
-        text: "ENOSPC: your program writes without end, or makes files without end, and the host's disk is full now: \
-               is there a loop around fs::write (or what else makes a file)?",
-    },
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| {
+    counted(
+        "",
+        |it| it.lab().host.fence().hits().memory,
+        "it takes memory without end, until the kernel kills it (SIGKILL): is there a Vec or a String that grows \
+         in a loop?",
+    )
+    .of(All),
+    counted(
+        "",
+        |it| it.lab().is_full() && !it.lab().host.fence().hits().memory,
+        "ENOSPC: your program writes without end, or makes files without end, and the host's disk is full now: \
+         is there a loop around fs::write (or what else makes a file)?",
+    )
+    .of(All),
+    counted(
+        "",
+        |it| {
             let hits = it.lab().host.fence().hits();
             hits.processes && !hits.memory && !it.lab().is_full()
         },
-        text: "it makes processes without end, until the kernel refuses (EAGAIN): is there a loop around fork(2) or \
-               Command::spawn, or does `child` start another `child`?",
-    },
+        "it makes processes without end, until the kernel refuses (EAGAIN): is there a loop around fork(2) or \
+         Command::spawn, or does `child` start another `child`?",
+    )
+    .of(All),
     said(
         "",
         |it| it.done.stderr.contains("memory allocation of "),
