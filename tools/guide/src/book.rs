@@ -25,6 +25,7 @@ use anyhow::ensure;
 use serde_json::json;
 use steps::Steps;
 
+use crate::document::Block;
 use crate::document::Chapter;
 use crate::document::Document;
 use crate::document::Kind;
@@ -299,10 +300,8 @@ impl Book<'_> {
         };
         for (at, part) in chapter.parts.iter().enumerate() {
             let predict = part.section.starts_with("Predict");
-            let session = match &part.kind {
-                PartKind::Generated(block) => matches!(block.kind, Kind::Session { .. }),
-                _ => false,
-            };
+            let session =
+                matches!(part.kind, PartKind::Generated(Block { kind: Kind::Session { .. }, .. }));
             let heading = matches!(part.kind, PartKind::Heading);
             if !predict || session || heading {
                 close(&mut page, &mut answer);
@@ -427,10 +426,8 @@ fn read(steps: &Steps, file: &Path) -> anyhow::Result<Document> {
 fn last_differences(chapter: &Chapter) -> BTreeMap<usize, steps::Step> {
     let mut last = BTreeMap::new();
     for (at, part) in chapter.parts.iter().enumerate() {
-        if let PartKind::Generated(block) = &part.kind {
-            if let Kind::Diff { step, .. } = block.kind {
-                last.insert(step, at);
-            }
+        if let PartKind::Generated(Block { kind: Kind::Diff { step, .. }, .. }) = part.kind {
+            last.insert(step, at);
         }
     }
     last.into_iter().map(|(step, at)| (at, step)).collect()

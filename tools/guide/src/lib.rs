@@ -80,7 +80,7 @@ pub struct Task {
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Something that is wrong, and where.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Problem {
     /// The line of the guide, from 1; 0 if it is about the guide as a whole.
     pub line: usize,
