@@ -339,9 +339,7 @@ impl Host {
         if !is_root() {
             nsenter.args(["--user", "--preserve-credentials"]);
         }
-        nsenter.args([
-            "--cgroup", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--",
-        ]);
+        nsenter.args("--cgroup --mount --uts --ipc --net --pid --root --wd --".split(' '));
         nsenter.args(by).args(argv);
         environment(&mut nsenter);
         nsenter
