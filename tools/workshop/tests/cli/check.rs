@@ -195,7 +195,7 @@ fn watching_sees_every_change_whatever_its_time() -> Result<()> {
         save(text, time);
     }
     assert!(lines.any(|line| line.unwrap().starts_with("Save a file")));
-    repo.write("my-container/src/main.rs", "// in its place\n");
+    repo.write("my-container/src/main.rs", "// 4"); // in its place
     assert!(lines.any(|line| line.unwrap().starts_with("Save a file")));
     // Not killed: it has to pass that on.
     assert!(Command::new("kill").arg(watch.id().to_string()).status().unwrap().success());
