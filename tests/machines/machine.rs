@@ -19,12 +19,9 @@ use steps::Step;
 use steps::Steps;
 use tempfile::TempDir;
 
-/// Whether the files of a machine tell everything, or only a trial.
-#[derive(PartialEq)]
-pub enum Files {
-    Tell,
-    AreSilent,
-}
+/// Where no file tells, only a trial: sudo alone can read its rules, which calls a filter refuses is in no file, and what
+/// root may not read it finds out when it tries.
+const SILENT: &[&str] = &["not_in_sudoers", "system_calls_filtered", "home_closed_to_root"];
 
 pub struct Machine {
     pub name: &'static str,
@@ -32,7 +29,6 @@ pub struct Machine {
     pub user: &'static str,
     /// Commands of a shell, by root, in namespaces of their own; and `cgroups_read_only`.
     pub set_up: &'static str,
-    pub files: Files,
     /// What becomes of each step.
     pub steps: &'static str,
     /// What the doctor says of it.
@@ -147,7 +143,7 @@ impl Machine {
         assert_eq!(verdicts(&part("tried")), self.steps, "when it has tried them:\n{said}");
         let flat = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat(part("tried")).contains(self.says), "no {:?} in:\n{said}", self.says);
-        if self.files == Files::Tell {
+        if !SILENT.contains(&self.name) {
             assert_eq!(verdicts(&part("likely")), self.steps, "from files alone:\n{said}");
         }
         Ok(())

@@ -13,7 +13,6 @@ use classroom::trial::Trial;
 use classroom::trial::run_as_root;
 use classroom::trial::trial;
 
-use machine::Files;
 use machine::Machine;
 use machine::Shop;
 
@@ -27,7 +26,6 @@ const MACHINES: &[Machine] = &[
         name: "root",
         user: ROOT,
         set_up: "",
-        files: Files::Tell,
         steps: "..........",
         says: "Each step was started",
     },
@@ -35,7 +33,6 @@ const MACHINES: &[Machine] = &[
         name: "sudo",
         user: SOMEBODY,
         set_up: "",
-        files: Files::Tell,
         steps: ".sssssss.s",
         says: "Each step was started",
     },
@@ -43,57 +40,48 @@ const MACHINES: &[Machine] = &[
         name: "no_sudo",
         user: SOMEBODY,
         set_up: "for by in sudo doas; do [ ! -e /usr/bin/$by ] || mount --bind /dev/null /usr/bin/$by; done",
-        files: Files::Tell,
         steps: ".xxxxxxx.x", says: "there is no sudo",
     },
     Machine {
         name: "sudo_without_its_bit",
         user: SOMEBODY,
         set_up: "cp /usr/bin/sudo $work/sudo; chmod 755 $work/sudo; mount --bind $work/sudo /usr/bin/sudo",
-        files: Files::Tell,
         steps: ".xxxxxxx.x", says: "--reinstall sudo",
     },
     Machine {
         name: "usr_nosuid",
         user: SOMEBODY,
         set_up: "mount --bind /usr /usr; mount -o remount,bind,nosuid /usr",
-        files: Files::Tell,
         steps: ".xxxxxxx.x", says: "mounted with nosuid",
     },
     Machine {
         name: "no_new_privileges",
         user: "setpriv --no-new-privs --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all",
         set_up: "",
-        files: Files::Tell,
         steps: ".xxxxxxx.x", says: "no new privileges",
     },
-    // Only sudo itself can read its rules.
     Machine {
         name: "not_in_sudoers",
         user: SOMEBODY,
         set_up: "echo 'Defaults !authenticate' >$work/sudoers",
-        files: Files::AreSilent,
         steps: ".xxxxxxx.x", says: "ask who looks after this machine",
     },
     Machine {
         name: "no_network_namespaces",
         user: ROOT,
         set_up: "echo 0 >/proc/sys/user/max_net_namespaces",
-        files: Files::Tell,
         steps: ".......xxx", says: "sysctl user.max_net_namespaces",
     },
     Machine {
         name: "no_user_namespaces",
         user: SOMEBODY,
         set_up: "echo 0 >/proc/sys/user/max_user_namespaces",
-        files: Files::Tell,
         steps: ".sssssssxx", says: "sysctl user.max_user_namespaces",
     },
     Machine {
         name: "no_mount_namespaces",
         user: ROOT,
         set_up: "echo 0 >/proc/sys/user/max_mnt_namespaces",
-        files: Files::Tell,
         steps: "......xxxx", says: "sysctl user.max_mnt_namespaces",
     },
     Machine {
@@ -103,42 +91,36 @@ const MACHINES: &[Machine] = &[
                 [ -d $one ] && [ ! -L $one ] || { cp -a $one $work/jail/; continue; }
                 mkdir $work/jail/$one; mount --rbind /$one $work/jail/$one
             done; cd $repo",
-        files: Files::Tell,
         steps: "......xxxx", says: "You are in a chroot",
     },
     Machine {
         name: "masked_proc",
         user: ROOT,
         set_up: "mount --bind /dev/null /proc/cmdline",
-        files: Files::Tell,
         steps: "........xx", says: "Parts of /proc are hidden",
     },
     Machine {
         name: "cgroups_read_only",
         user: ROOT,
         set_up: "cgroups_read_only",
-        files: Files::Tell,
         steps: ".........x", says: "mounted read-only",
     },
     Machine {
         name: "no_cgroups",
         user: ROOT,
         set_up: "mount -t tmpfs none /sys/fs/cgroup",
-        files: Files::Tell,
         steps: ".........x", says: "There are no cgroups with controllers",
     },
     Machine {
         name: "rootfs_noexec",
         user: ROOT,
         set_up: "mount --bind rootfs rootfs; mount -o remount,bind,noexec rootfs",
-        files: Files::Tell,
         steps: "....xxxxxx", says: "(noexec)",
     },
     Machine {
         name: "rootfs_without_a_shell",
         user: ROOT,
         set_up: "for one in / /bin /proc /dev; do mkdir $work/rootfs$one; done; mount --bind $work/rootfs rootfs",
-        files: Files::Tell,
         steps: "....xxxxxx", says: "bin/sh missing",
     },
     Machine {
@@ -146,14 +128,12 @@ const MACHINES: &[Machine] = &[
         user: ROOT,
         set_up: "cp -a rootfs $work/least; cd $work/least; find bin sbin usr -type l ! -name sh -delete; cd $repo
             mount --bind $work/least rootfs",
-        files: Files::Tell,
         steps: "..........", says: "Each step was started",
     },
     Machine {
         name: "root_of_a_container",
         user: "setpriv --bounding-set=-sys_admin",
         set_up: "",
-        files: Files::Tell,
         steps: ".xxxxxxx..", says: "without CAP_SYS_ADMIN",
     },
     // As `runc spec` has it, but for the rest.
@@ -161,7 +141,6 @@ const MACHINES: &[Machine] = &[
         name: "root_that_may_not_map_root",
         user: "setpriv --bounding-set=-setfcap",
         set_up: "",
-        files: Files::Tell,
         steps: "........xx",
         says: "without CAP_SETFCAP",
     },
@@ -170,7 +149,6 @@ const MACHINES: &[Machine] = &[
         name: "container_with_masks",
         user: "setpriv --bounding-set=-sys_admin,-net_admin,-sys_ptrace,-sys_resource,-sys_boot,-sys_module",
         set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys; cgroups_read_only",
-        files: Files::Tell,
         steps: ".xxxxxxxxx",
         says: "without CAP_SYS_ADMIN",
     },
@@ -180,7 +158,6 @@ const MACHINES: &[Machine] = &[
         user: "setpriv --bounding-set=-sys_admin,-net_admin,-sys_ptrace,-sys_resource,-sys_boot,-sys_module \
                --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all",
         set_up: "mount --bind /dev/null /proc/cmdline; mount -o bind,ro /proc/sys /proc/sys; cgroups_read_only",
-        files: Files::Tell,
         steps: ".xxxxxxxxx",
         says: "Also with sudo you are without CAP_SYS_ADMIN",
     },
@@ -189,7 +166,6 @@ const MACHINES: &[Machine] = &[
         name: "container_without_root",
         user: "unshare --user --map-root-user --mount --pid --fork --mount-proc --",
         set_up: "cgroups_read_only",
-        files: Files::Tell,
         steps: ".........x",
         says: "mounted read-only",
     },
@@ -197,7 +173,6 @@ const MACHINES: &[Machine] = &[
         name: "bubblewrap",
         user: "bwrap --unshare-all --cap-add ALL --uid 0 --gid 0 --dev-bind / / --proc /proc --",
         set_up: "",
-        files: Files::Tell,
         steps: "........xx",
         says: "Parts of /proc are hidden",
     },
@@ -211,7 +186,6 @@ const MACHINES: &[Machine] = &[
             printf '\25\0\0\1'$number'\0\0\0' >>$work/filter
             printf '\6\0\0\0\1\0\5\0' >>$work/filter
             printf '\6\0\0\0\0\0\377\177' >>$work/filter",
-        files: Files::AreSilent,
         steps: "......xxxx",
         says: "A filter of system calls (seccomp)",
     },
@@ -220,7 +194,6 @@ const MACHINES: &[Machine] = &[
         name: "home_closed_to_root",
         user: SOMEBODY,
         set_up: "@unmapped; setpriv --reuid=65534 --clear-groups chmod -R go= $repo",
-        files: Files::AreSilent,
         steps: ".xxxxxxx.x", says: "root may not read",
     },
 ];

@@ -1,5 +1,6 @@
 //! rootfs-fetch.sh: every way to a root filesystem, and every way in which there must be none.
 
+use std::borrow::BorrowMut;
 use std::fs;
 use std::io::BufRead;
 use std::io::BufReader;
@@ -187,8 +188,8 @@ fn said(output: &Output) -> String {
 }
 
 #[track_caller]
-fn succeed(mut command: Command) -> String {
-    let output = command.output().unwrap();
+fn succeed(mut command: impl BorrowMut<Command>) -> String {
+    let output = command.borrow_mut().output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     said
@@ -196,8 +197,8 @@ fn succeed(mut command: Command) -> String {
 
 /// Fails with status 1, and says each of `reasons`.
 #[track_caller]
-fn fail(mut command: Command, reasons: &[&str]) {
-    let output = command.output().unwrap();
+fn fail(mut command: impl BorrowMut<Command>, reasons: &[&str]) {
+    let output = command.borrow_mut().output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for reason in reasons {
@@ -260,9 +261,7 @@ fn what_is_in_the_way_is_not_touched() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.rootfs(), "a file").unwrap();
     fail(sandbox.fetch(UNREACHABLE), &["is not a folder"]);
-    let mut force = sandbox.fetch_tarball(&sandbox.tarball());
-    force.arg("--force");
-    fail(force, &["is not a folder"]);
+    fail(sandbox.fetch_tarball(&sandbox.tarball()).arg("--force"), &["is not a folder"]);
     assert_eq!(fs::read_to_string(sandbox.rootfs()).unwrap(), "a file");
 
     fs::remove_file(sandbox.rootfs()).unwrap();
@@ -270,8 +269,8 @@ fn what_is_in_the_way_is_not_touched() {
     fs::write(sandbox.rootfs().join("thesis"), "").unwrap();
     for force in [&[][..], &["--force"]] {
         let mut command = sandbox.fetch_tarball(&sandbox.tarball());
-        command.args(force);
-        fail(command, &["is not a root filesystem, so it is left alone", "rm -r '"]);
+        let why = ["is not a root filesystem, so it is left alone", "rm -r '"];
+        fail(command.args(force), &why);
         assert!(sandbox.rootfs().join("thesis").exists());
     }
     sandbox.assert_only(&["root fs"]);
@@ -286,9 +285,7 @@ fn force_replaces_only_what_the_script_has_made() {
         let (sandbox, tarball) = with_old();
         let gone = sandbox.rootfs().join(gone);
         _ = fs::remove_file(&gone).or_else(|_| fs::remove_dir_all(&gone));
-        let mut force = sandbox.fetch_tarball(&tarball);
-        force.arg("--force");
-        fail(force, &[why, "left alone", "rm -r '"]);
+        fail(sandbox.fetch_tarball(&tarball).arg("--force"), &[why, "left alone", "rm -r '"]);
         assert!(sandbox.rootfs().join("mine").exists(), "what the learner has there is lost");
     }
 }
@@ -301,9 +298,7 @@ fn a_folder_with_the_repository_or_the_home_in_it_is_never_a_root_filesystem() {
     for below in ["", "home", "home/learner"] {
         let home = rootfs.join(below);
         fs::create_dir_all(&home).unwrap();
-        let mut force = sandbox.fetch_tarball(&tarball);
-        force.arg("--force").env("HOME", &home);
-        fail(force, &["is in it"]);
+        fail(sandbox.fetch_tarball(&tarball).arg("--force").env("HOME", &home), &["is in it"]);
     }
     let script = rootfs.join("home/learner/workshop/rootfs-fetch.sh");
     fs::create_dir(script.parent().unwrap()).unwrap();
@@ -329,9 +324,7 @@ fn what_one_may_not_look_into_is_not_empty() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.rootfs()).unwrap();
     fs::set_permissions(sandbox.rootfs(), PermissionsExt::from_mode(0o000)).unwrap();
-    let mut force = sandbox.fetch_tarball(&sandbox.tarball());
-    force.arg("--force");
-    fail(force, &["cannot look into"]);
+    fail(sandbox.fetch_tarball(&sandbox.tarball()).arg("--force"), &["cannot look into"]);
 }
 
 #[test]
@@ -382,9 +375,8 @@ fn an_empty_folder_and_a_dangling_symlink_are_filled() {
 fn a_tarball_goes_before_the_mirror() {
     let sandbox = Sandbox::new();
     let mirror = Mirror::new(Answer::NotFound);
-    let mut command = sandbox.fetch(&mirror.url);
-    command.env("ROOTFS_TARBALL", sandbox.tarball());
-    assert_eq!(succeed(command), "", "silence in a pipe");
+    let said = succeed(sandbox.fetch(&mirror.url).env("ROOTFS_TARBALL", sandbox.tarball()));
+    assert_eq!(said, "", "silence in a pipe");
     assert!(mirror.requests().is_empty());
     sandbox.assert_complete("from the tarball small.tar.gz");
     assert_eq!(fs::read_to_string(sandbox.rootfs().join("etc/alpine-release")).unwrap(), "small\n");
@@ -396,8 +388,7 @@ fn the_callers_settings_change_nothing() {
     let sandbox = Sandbox::new();
     let mut fetch = sandbox.fetch_tarball(&sandbox.tarball());
     fetch.env("TAR_OPTIONS", "--strip-components=1 --verbose").env("GREP_OPTIONS", "-v");
-    fetch.env("POSIXLY_CORRECT", "1");
-    assert_eq!(succeed(fetch), "");
+    assert_eq!(succeed(fetch.env("POSIXLY_CORRECT", "1")), "");
     assert!(sandbox.rootfs().join("bin/sh").is_symlink());
 }
 
@@ -405,9 +396,7 @@ fn the_callers_settings_change_nothing() {
 fn a_tarball_by_a_relative_path_and_a_relative_rootfs() {
     let sandbox = Sandbox::new();
     sandbox.tarball();
-    let mut command = sandbox.fetch_tarball(Path::new("small.tar.gz"));
-    command.env("ROOTFS", "sub/folder/rootfs/");
-    succeed(command);
+    succeed(sandbox.fetch_tarball(Path::new("small.tar.gz")).env("ROOTFS", "sub/folder/rootfs/"));
     assert!(sandbox.dir.path().join("sub/folder/rootfs/bin/busybox").exists());
 }
 
@@ -761,11 +750,7 @@ fn what_is_only_named_like_a_leftover_stays() {
     fs::create_dir(thesis.parent().unwrap()).unwrap();
     fs::write(&thesis, "").unwrap();
     succeed(sandbox.fetch_tarball(&sandbox.tarball()));
-    let mut clean = sandbox.fetch_tarball(&sandbox.tarball());
-    succeed({
-        clean.arg("--clean");
-        clean
-    });
+    succeed(sandbox.fetch_tarball(&sandbox.tarball()).arg("--clean"));
     assert!(thesis.exists());
 }
 
@@ -825,9 +810,7 @@ fn assert_old(sandbox: &Sandbox) {
 #[test]
 fn force_makes_a_new_one() {
     let (sandbox, tarball) = with_old();
-    let mut command = sandbox.fetch_tarball(&tarball);
-    command.arg("--force");
-    succeed(command);
+    succeed(sandbox.fetch_tarball(&tarball).arg("--force"));
     sandbox.assert_complete("from the tarball small.tar.gz");
     assert!(!sandbox.rootfs().join("mine").exists());
 }
@@ -839,9 +822,7 @@ fn force_that_fails_keeps_the_old_one() {
     }
     let (sandbox, _) = with_old();
     let mirror = Mirror::new(Answer::Content(b"not Alpine".to_vec()));
-    let mut command = sandbox.fetch(&mirror.url);
-    command.arg("--force");
-    fail(command, &["SHA-256 expected"]);
+    fail(sandbox.fetch(&mirror.url).arg("--force"), &["SHA-256 expected"]);
     assert_old(&sandbox);
 }
 
@@ -866,9 +847,8 @@ fn force_that_fails_in_the_middle_of_the_exchange_puts_the_old_one_back() {
     let mv =
         "echo >>\"$0.count\"; [ \"$(wc -l <\"$0.count\")\" != 2 ] || exit 1; exec /bin/mv \"$@\"";
     sandbox.fake("mv", mv);
-    let mut command = sandbox.fetch_tarball(&tarball);
-    command.arg("--force");
-    fail(command, &["cannot put the new root filesystem in the place of"]);
+    let why = "cannot put the new root filesystem in the place of";
+    fail(sandbox.fetch_tarball(&tarball).arg("--force"), &[why]);
     assert_old(&sandbox);
 }
 
@@ -944,12 +924,8 @@ fn places_where_no_root_filesystem_can_be() {
     for (place, reason) in
         [("/", "is in it"), ("/proc/nowhere/rootfs", "cannot make /proc/nowhere")]
     {
-        let mut command = sandbox.fetch(UNREACHABLE);
-        command.env("ROOTFS", place);
-        fail(command, &[reason]);
-        let mut command = sandbox.fetch(UNREACHABLE);
-        command.env("ROOTFS", place).arg("--force");
-        fail(command, &[reason]);
+        fail(sandbox.fetch(UNREACHABLE).env("ROOTFS", place), &[reason]);
+        fail(sandbox.fetch(UNREACHABLE).env("ROOTFS", place).arg("--force"), &[reason]);
     }
 }
 
@@ -974,9 +950,7 @@ fn borrowed_where_no_mirror_can_be_reached() {
 fn borrowed_on_purpose_and_every_tool_finds_its_libraries() {
     let sandbox = Sandbox::new();
     let mirror = Mirror::new(Answer::NotFound);
-    let mut command = sandbox.fetch(&mirror.url);
-    command.arg("--borrow");
-    let said = succeed(command);
+    let said = succeed(sandbox.fetch(&mirror.url).arg("--borrow"));
     assert!(mirror.requests().is_empty());
     assert!(said.contains("is borrowed"), "{said}");
     // A minimal machine lacks these three; what else is missing the tests need, as the workshop does.
@@ -1017,8 +991,6 @@ fn borrowed_on_purpose_and_every_tool_finds_its_libraries() {
 fn borrowed_without_ldd() {
     let mut sandbox = Sandbox::new();
     sandbox.without(&["ldd"]);
-    let mut command = sandbox.fetch(UNREACHABLE);
-    command.arg("--borrow");
-    fail(command, &["ldd"]);
+    fail(sandbox.fetch(UNREACHABLE).arg("--borrow"), &["ldd"]);
     sandbox.assert_only(&[]);
 }

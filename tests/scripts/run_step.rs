@@ -13,6 +13,7 @@ use std::process::Stdio;
 use scripts_tests::path_without;
 use scripts_tests::repository;
 use scripts_tests::script;
+use steps::Steps;
 use tempfile::TempDir;
 
 /// A repository with a runner, a rootfs-fetch.sh and steps that only tell what happens to them.
@@ -89,19 +90,6 @@ fn lines(mut command: Command) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-const STEPS: [&str; 10] = [
-    "step01_exec",
-    "step02_uts",
-    "step03_reexec",
-    "step04_pid",
-    "step05_chroot",
-    "step06_proc",
-    "step07_mount",
-    "step08_ipc_net",
-    "step09_user",
-    "step10_cgroups",
-];
-
 #[test]
 fn a_test_gets_the_signals_that_its_caller_ignores() {
     let fake = Fake::new(1000);
@@ -130,19 +118,10 @@ fn where_root_may_not_read_the_program_it_says_so() {
 }
 
 #[test]
-fn the_steps_are_all_here() {
-    let steps = fs::read_dir(repository().join("steps")).unwrap();
-    let names = steps.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    // What else somebody has put there is theirs.
-    let mut names: Vec<_> = names.filter(|name| name.starts_with("step")).collect();
-    names.sort();
-    assert_eq!(names, STEPS);
-}
-
-#[test]
 fn who_gets_a_root_filesystem_and_who_gets_sudo() {
-    for (index, step) in STEPS.into_iter().enumerate() {
-        let number = index + 1;
+    let steps = Steps::find(repository()).unwrap();
+    for step in steps.all() {
+        let (number, step) = (step.number(), steps.name(step).unwrap());
         for uid in [0, 1000] {
             let fake = Fake::new(uid);
             let rootfs = fake.path("rootfs");

@@ -4,13 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use classroom::Result;
-use classroom::Session;
 
 use crate::*;
 
 tests! { TESTS:
-    proc_is_of_its_own_pid_namespace, proc_is_unmounted_however_it_ends,
-    proc_is_unmounted_under_a_background_process, a_rootfs_without_proc_is_an_error,
+    proc_is_of_its_own_pid_namespace, proc_is_unmounted_under_a_background_process,
+    a_rootfs_without_proc_is_an_error,
 }
 
 /// The scene `ps` shows what a person sees; this is what every tool sees.
@@ -21,28 +20,6 @@ fn proc_is_of_its_own_pid_namespace(host: &Lab) -> Result<()> {
     assert!(ran.stdout.ends_with(" /\n"), "{ran:?}");
     let ran = run(host, &["sh", "-c", "echo /proc/[0-9]*"])?;
     assert_eq!(ran.stdout, "/proc/1 /proc/2\n");
-    Ok(())
-}
-
-/// Unmounted however it ends.
-fn proc_is_unmounted_however_it_ends(host: &Lab) -> Result<()> {
-    let before = traces(host)?;
-    for command in [&["false"][..], &["no-such-command"], &["sh", "-c", "kill -KILL $$"]] {
-        run(host, command)?;
-        assert_eq!(before, traces(host)?, "after {command:?}");
-    }
-    for signal in ["TERM", "INT", "HUP"] {
-        let mut session = start_cat(host, &[])?;
-        host.run(&format!("kill -{signal} {}", runner(&mut session)?))?;
-        session.outcome()?;
-        assert_eq!(before, traces(host)?, "after SIG{signal}");
-    }
-    let mut terminal =
-        Session::on_terminal(&mut host.terminal(argv(&["sh", "-c", "echo up; exec cat"])))?;
-    terminal.wait_for("up\r\n")?;
-    terminal.send("\x03")?;
-    assert_eq!(terminal.outcome()?.status, 130);
-    assert_eq!(before, traces(host)?, "after Ctrl-C");
     Ok(())
 }
 

@@ -65,9 +65,6 @@ impl Cgroups {
 
     /// The value of a file of the only cgroup on the host: `v2_file` such as `memory.max`, or where this is version 1
     /// `v1_file` such as `memory/memory.limit_in_bytes`, which is tree and name.
-    ///
-    /// # Errors
-    /// If there is no such file, or not one cgroup.
     pub fn read(&self, v2_file: &str, v1_file: &str) -> Result<String> {
         let (tree, v1_file) = v1_file.split_once('/').unwrap_or_default();
         let file = if self.v2 { v2_file } else { v1_file };

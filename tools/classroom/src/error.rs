@@ -35,9 +35,6 @@ impl std::error::Error for Error {}
 /// Says what was attempted, where it failed.
 pub trait Attempt<T> {
     /// Makes an [`Error::Failed`] of any error.
-    ///
-    /// # Errors
-    /// The same.
     fn attempt(self, what: &str) -> Result<T>;
 }
 

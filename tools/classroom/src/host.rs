@@ -111,16 +111,7 @@ impl Setup {
         if !is_root() {
             keeper.args(["--user", "--map-root-user", "--cgroup"]);
         }
-        keeper.args([
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--",
-        ]);
+        keeper.args("--mount --uts --ipc --net --pid --fork --kill-child --".split(' '));
         keeper.args(fence.inside()).args(["sh", "init"]).current_dir(&place.0);
         environment(&mut keeper);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -246,9 +237,6 @@ pub struct Host {
 
 impl Host {
     /// A host with `program` and a root file system on it; see [`Setup`] for others.
-    ///
-    /// # Errors
-    /// As [`Setup::start`].
     pub fn start(program: &Path) -> Result<Host> {
         Setup::new(program).start()
     }
@@ -263,8 +251,8 @@ impl Host {
             if is_root() {
                 let mut cp = Command::new("cp");
                 cp.args(["-a", "-t"]).arg(root.join("dev")).arg("--");
-                output(cp.args(DEVICES.iter().filter(|file| Path::new(file).exists())))
-                    .map_err(io::Error::other)?;
+                let devices = DEVICES.split(' ').map(|name| Path::new("/dev").join(name));
+                output(cp.args(devices.filter(|file| file.exists()))).map_err(io::Error::other)?;
             }
             for folder in ["root", "tmp", "workshop"] {
                 fs::create_dir(root.join(folder))?;
@@ -351,9 +339,7 @@ impl Host {
         if !is_root() {
             nsenter.args(["--user", "--preserve-credentials"]);
         }
-        nsenter.args([
-            "--cgroup", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd", "--",
-        ]);
+        nsenter.args("--cgroup --mount --uts --ipc --net --pid --root --wd --".split(' '));
         nsenter.args(by).args(argv);
         environment(&mut nsenter);
         nsenter
@@ -363,9 +349,6 @@ impl Host {
     ///
     /// Plain words are run as they are, without a shell (shells differ in whether they fork for
     /// their last command, and `ps` shows it); anything else by `sh -c`.
-    ///
-    /// # Errors
-    /// If it does not end before the deadline.
     #[track_caller]
     pub fn run(&self, script: &str) -> Result<Output> {
         let plain = |c: char| c.is_ascii_alphanumeric() || " /._-,:=+@".contains(c);
@@ -377,9 +360,6 @@ impl Host {
     }
 
     /// A shell on the host that reads its commands from a pipe: see [`Session::ask`].
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn shell(&self) -> Result<Session> {
         Session::start(&mut self.command(["sh"]))
     }
@@ -391,9 +371,6 @@ impl Host {
     }
 
     /// Reads a file of the host; see [`path`](Host::path).
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn read(&self, inside: &str) -> Result<String> {
         let bytes = fs::read(self.path(inside)).attempt(&format!("read {inside} of the host"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -440,21 +417,7 @@ fn environment(command: &mut Command) {
 }
 
 /// What there is in the /dev of a host of root's.
-const DEVICES: &[&str] = &[
-    "/dev/fd",
-    "/dev/full",
-    "/dev/fuse",
-    "/dev/net",
-    "/dev/null",
-    "/dev/ptmx",
-    "/dev/random",
-    "/dev/stderr",
-    "/dev/stdin",
-    "/dev/stdout",
-    "/dev/tty",
-    "/dev/urandom",
-    "/dev/zero",
-];
+const DEVICES: &str = "fd full fuse net null ptmx random stderr stdin stdout tty urandom zero";
 
 /// An empty folder, in which the root of a host is put together. It is gone as soon as that stands.
 struct Place(PathBuf);

@@ -72,9 +72,6 @@ pub fn undisturbed(program: impl AsRef<OsStr>) -> Command {
 ///
 /// Another process does it. What this one has open for writing is open, for a moment, in every child that another
 /// thread starts, and what somebody has open for writing cannot be executed: ETXTBSY, execve(2).
-///
-/// # Errors
-/// If it cannot be written.
 pub fn executable(path: &Path, text: &str) -> Result<()> {
     let mut install = Command::new("install");
     install.args(["-D", "-m", "755", "-T", "/dev/stdin"]).arg(path).stdin(Stdio::piped());

@@ -32,16 +32,18 @@ pub fn processes(text: &str) -> String {
     rows.collect()
 }
 
+/// Whether a place is in one of the folders that the host borrows.
+pub fn is_borrowed(place: &str) -> bool {
+    BORROWED.iter().any(|dir| {
+        place.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 /// The output of `mount` on the host: without what is mounted in the borrowed folders, and without
 /// the options of a file system's superblock, which tell of the machine (`size=`, `uid=`, …).
 pub fn mounts(text: &str) -> String {
-    let borrowed = |place: &str| {
-        BORROWED.iter().any(|dir| {
-            place.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
-    };
     each_mount(text, |source, place, kind, flags| {
-        (!borrowed(place)).then(|| format!("{source} on {place} type {kind} ({flags})\n"))
+        (!is_borrowed(place)).then(|| format!("{source} on {place} type {kind} ({flags})\n"))
     })
 }
 

@@ -56,9 +56,6 @@ pub struct Output {
 }
 
 /// Runs a command to its end, with nothing to read.
-///
-/// # Errors
-/// If it cannot be started, or does not end before the deadline.
 #[track_caller]
 pub fn output(command: &mut Command) -> Result<Output> {
     Session::start(command)?.finish()
@@ -94,9 +91,6 @@ pub struct Session {
 
 impl Session {
     /// Starts a command whose stdin, stdout and stderr are pipes.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn start(command: &mut Command) -> Result<Session> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command)?;
@@ -108,9 +102,6 @@ impl Session {
 
     /// Starts a command on a new terminal of 24 lines and 80 columns. stdout and stderr both go to it. (That it is the
     /// *controlling* terminal is up to the command: see [`Host::terminal`](crate::Host::terminal).)
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn on_terminal(command: &mut Command) -> Result<Session> {
         let (master, slave) = open_terminal().attempt("open a pseudo-terminal")?;
         let clone = |file: &File| file.try_clone().attempt("duplicate a terminal");
@@ -155,9 +146,6 @@ impl Session {
     }
 
     /// Sends bytes: `"exit\n"`, or on a terminal also `"\x03"` (Ctrl-C), `"\x04"` (Ctrl-D), `"\x1a"` (Ctrl-Z).
-    ///
-    /// # Errors
-    /// If the command no longer reads.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         let sent = match &mut self.input {
@@ -197,9 +185,6 @@ impl Session {
     }
 
     /// Reads stderr until `pattern` comes, and returns all of stderr so far.
-    ///
-    /// # Errors
-    /// As [`wait_for`](Session::wait_for).
     #[track_caller]
     pub fn wait_for_err(&mut self, pattern: &str) -> Result<String> {
         let end = Instant::now() + DEADLINE;
@@ -218,9 +203,6 @@ impl Session {
 
     /// Takes in all that has been written to the terminal so far, however late the thread is that reads it: an escape
     /// sequence goes the same way, and comes last.
-    ///
-    /// # Errors
-    /// If it does not come before the deadline.
     #[track_caller]
     pub fn catch_up(&mut self) -> Result<()> {
         const MARK: &[u8] = b"\x1b[4711z";
@@ -269,9 +251,6 @@ impl Session {
     }
 
     /// To a shell that reads its commands from a pipe: sends a command, returns what it prints.
-    ///
-    /// # Errors
-    /// If the shell ends before the command has.
     #[track_caller]
     pub fn ask(&mut self, command: &str) -> Result<String> {
         const MARK: &str = "\u{1}asked\u{1}\n";
@@ -281,9 +260,6 @@ impl Session {
     }
 
     /// Gives the terminal another size; its foreground process gets SIGWINCH.
-    ///
-    /// # Errors
-    /// If this is no terminal.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
         let Some(terminal) = &self.terminal else {
             return Err(Error::Failed("this is no terminal".into()));
@@ -301,9 +277,6 @@ impl Session {
 
     /// Closes the input of a command on pipes, and waits until it has ended and both of its streams are closed (also by
     /// what it left in the background).
-    ///
-    /// # Errors
-    /// If that does not happen before the deadline.
     #[track_caller]
     pub fn finish(&mut self) -> Result<Output> {
         if self.terminal.take().is_none() {
@@ -313,9 +286,6 @@ impl Session {
     }
 
     /// As [`finish`](Session::finish), but its input stays open: it has to end for another reason.
-    ///
-    /// # Errors
-    /// If that does not happen before the deadline.
     #[track_caller]
     pub fn outcome(&mut self) -> Result<Output> {
         let end = Instant::now() + DEADLINE;
@@ -419,9 +389,6 @@ fn reap(mut child: Child, to: SyncSender<Event>) {
 /// What a look at something says: whether it is so, or why one cannot tell.
 pub trait Look {
     /// The answer.
-    ///
-    /// # Errors
-    /// If one cannot tell.
     fn answer(self) -> Result<bool>;
 }
 

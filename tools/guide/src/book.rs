@@ -25,6 +25,7 @@ use anyhow::ensure;
 use serde_json::json;
 use steps::Steps;
 
+use crate::document::Block;
 use crate::document::Chapter;
 use crate::document::Document;
 use crate::document::Kind;
@@ -33,6 +34,7 @@ use crate::document::PartKind;
 use crate::quote::Minutes;
 use crate::quote::duration;
 use crate::quote::minutes;
+use crate::quote::minutes_of;
 
 /// What is in the book beside the guide: Markdown files that it leads to.
 const MORE: &[&str] = &["teaching.md", "tools/bench/figures.md"];
@@ -298,10 +300,8 @@ impl Book<'_> {
         };
         for (at, part) in chapter.parts.iter().enumerate() {
             let predict = part.section.starts_with("Predict");
-            let session = match &part.kind {
-                PartKind::Generated(block) => matches!(block.kind, Kind::Session { .. }),
-                _ => false,
-            };
+            let session =
+                matches!(part.kind, PartKind::Generated(Block { kind: Kind::Session { .. }, .. }));
             let heading = matches!(part.kind, PartKind::Heading);
             if !predict || session || heading {
                 close(&mut page, &mut answer);
@@ -426,10 +426,8 @@ fn read(steps: &Steps, file: &Path) -> anyhow::Result<Document> {
 fn last_differences(chapter: &Chapter) -> BTreeMap<usize, steps::Step> {
     let mut last = BTreeMap::new();
     for (at, part) in chapter.parts.iter().enumerate() {
-        if let PartKind::Generated(block) = &part.kind {
-            if let Kind::Diff { step, .. } = block.kind {
-                last.insert(step, at);
-            }
+        if let PartKind::Generated(Block { kind: Kind::Diff { step, .. }, .. }) = part.kind {
+            last.insert(step, at);
         }
     }
     last.into_iter().map(|(step, at)| (at, step)).collect()
@@ -479,17 +477,9 @@ struct Plan {
 
 impl Plan {
     fn read(guide: &Document) -> anyhow::Result<Plan> {
-        let mut chapters = Vec::new();
-        for chapter in &guide.chapters {
-            let mut found = [None; 3];
-            for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
-                for line in &guide.lines[part.lines.clone()] {
-                    found = minutes(line)?.unwrap_or(found);
-                }
-            }
-            chapters.push(found);
-        }
-        Ok(Plan { chapters })
+        let minutes = |chapter| Ok(minutes_of(guide, chapter)?.unwrap_or_default());
+        let chapters: anyhow::Result<_> = guide.chapters.iter().map(minutes).collect();
+        Ok(Plan { chapters: chapters? })
     }
 
     /// The minutes of a chapter, of all before it, and of the whole, in each of the schedules.

@@ -18,9 +18,6 @@ use crate::document::Kind;
 use crate::document::Words;
 
 /// Makes all checks.
-///
-/// # Errors
-/// If git cannot be run.
 pub fn all(task: &Task, document: &Document, report: &mut Report) -> anyhow::Result<()> {
     every_hunk(&task.steps, document, &mut report.problems)?;
     links(task, document, &mut report.problems);
@@ -54,8 +51,7 @@ fn every_hunk(
             let list = shown.iter().enumerate().filter(|(_, times)| wrong(**times));
             list.map(|(hunk, _)| (hunk + 1).to_string()).collect::<Vec<_>>().join(",")
         };
-        let mut wrong =
-            |what| problems.push(Problem { line: 0, chapter: String::new(), what, grave: false });
+        let mut wrong = |what| problems.push(Problem { what, ..Problem::default() });
         let (missing, twice) = (which(|times| times == 0), which(|times| times > 1));
         if shown.iter().all(|times| *times == 0) {
             wrong(format!(
@@ -104,7 +100,7 @@ fn links(task: &Task, document: &Document, problems: &mut Vec<Problem>) {
     for (file, anchor) in links_from_elsewhere(task) {
         if let Some(what) = nowhere(&format!("#{anchor}"), &anchor, &here) {
             let what = format!("{file} sends its reader to the wrong place: {what}");
-            problems.push(Problem { line: 0, chapter: String::new(), what, grave: false });
+            problems.push(Problem { what, ..Problem::default() });
         }
     }
 }
@@ -178,7 +174,7 @@ fn man_pages(document: &Document, report: &mut Report) {
              manpages-dev; a minimal system leaves pages out: /etc/dpkg/dpkg.cfg.d)",
             pages.len()
         );
-        report.skipped.push(Problem { line: 0, chapter: String::new(), what, grave: true });
+        report.skipped.push(Problem { what, grave: true, ..Problem::default() });
         return;
     }
     for ((name, section), line) in pages {

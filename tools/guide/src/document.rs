@@ -25,6 +25,7 @@ use crate::Problem;
 use crate::session;
 
 /// A guide, taken apart. Lines are counted from 0.
+#[derive(Default)]
 pub struct Document {
     /// Its lines, without their ends.
     pub lines: Vec<String>,
@@ -60,12 +61,6 @@ pub struct Chapter {
 }
 
 impl Chapter {
-    /// The first number in its heading.
-    pub fn number(&self) -> Option<u32> {
-        let digits = self.title.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty());
-        digits.and_then(|digits| digits.parse().ok())
-    }
-
     /// Its generated blocks.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.parts.iter().filter_map(|part| match &part.kind {
@@ -264,6 +259,7 @@ impl Document {
 }
 
 /// What reads a guide.
+#[derive(Default)]
 struct Reader<'a> {
     text: &'a str,
     document: Document,
@@ -289,26 +285,9 @@ impl<'a> Reader<'a> {
         let document = Document {
             lines: text.lines().map(str::to_string).collect(),
             chapters: vec![Chapter::default()],
-            headings: Vec::new(),
-            links: Vec::new(),
-            ids: Vec::new(),
-            words: Vec::new(),
+            ..Document::default()
         };
-        let (section, details, open, heading, wrong) = Default::default();
-        let anchors = BTreeMap::new();
-        Reader {
-            text,
-            document,
-            starts,
-            depth: 0,
-            section,
-            details,
-            open,
-            heading,
-            in_code: false,
-            anchors,
-            wrong,
-        }
+        Reader { text, document, starts, ..Reader::default() }
     }
 
     /// The line that a place is on.
@@ -406,8 +385,7 @@ impl<'a> Reader<'a> {
         if self.open.is_some() {
             return;
         }
-        let kept =
-            text.to_lowercase().chars().map(|c| if c == ' ' { '-' } else { c }).collect::<String>();
+        let kept = text.to_lowercase().replace(' ', "-");
         let kept: String =
             kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect();
         let times = self.anchors.entry(kept.clone()).or_default();

@@ -69,8 +69,6 @@ pub struct Task {
     pub file: PathBuf,
     /// Whether to compare only, and write nothing.
     pub check: bool,
-    /// Only the blocks of the chapter with this number.
-    pub chapter: Option<u32>,
     /// Only the blocks whose marker has these words in it, and nothing but blocks: neither hunks nor links nor man
     /// pages.
     pub block: Option<String>,
@@ -82,7 +80,7 @@ pub struct Task {
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Something that is wrong, and where.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Problem {
     /// The line of the guide, from 1; 0 if it is about the guide as a whole.
     pub line: usize,
@@ -142,9 +140,8 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
         return Ok(report); // where a block ends is not certain: nothing is to be written
     }
     let mut lines: Vec<String> = document.lines.clone();
-    let wanted = |(chapter, block): &(&Chapter, &Block)| {
-        task.chapter.is_none_or(|number| chapter.number() == Some(number))
-            && task.block.as_ref().is_none_or(|words| block.name.contains(words))
+    let wanted = |(_, block): &(&Chapter, &Block)| {
+        task.block.as_ref().is_none_or(|words| block.name.contains(words))
     };
     let blocks: Vec<(&Chapter, &Block)> = document.blocks().filter(wanted).collect();
     report.blocks = blocks.len();
@@ -204,9 +201,6 @@ pub fn run(task: &Task) -> anyhow::Result<Report> {
 }
 
 /// Builds the solution of an exercise, `10-memory-high`, and returns the program.
-///
-/// # Errors
-/// If there is no such exercise, its patch does not apply, or the result does not compile.
 pub fn solution(steps: &Steps, exercise: &str) -> anyhow::Result<PathBuf> {
     let (step, name) = exercise.split_once('-').context("an exercise is called NN-NAME")?;
     let step = step.parse().map_err(|err| anyhow!("an exercise is called NN-NAME: {err}"))?;

@@ -16,9 +16,6 @@ struct Cli {
     /// Write nothing, and fail if something is not what it should be
     #[arg(long)]
     check: bool,
-    /// Only the chapter with this number
-    #[arg(long, value_name = "N")]
-    chapter: Option<u32>,
     /// Only the blocks whose marker has these words, such as 'session 10 cgroups'
     #[arg(long, value_name = "WORDS")]
     block: Option<String>,
@@ -26,7 +23,7 @@ struct Cli {
     #[arg(long, value_name = "NN-NAME")]
     solution: Option<String>,
     /// Make a book of HTML pages of it, in this folder (needs mdBook, node and Chromium)
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["check", "chapter", "block", "solution"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["check", "block", "solution"])]
     book: Option<PathBuf>,
     /// The guide, relative to the repository
     #[arg(default_value = "workshop.md")]
@@ -60,7 +57,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         steps,
         file: cli.file,
         check: cli.check,
-        chapter: cli.chapter,
         block: cli.block,
         patience: guide::PATIENCE,
     };

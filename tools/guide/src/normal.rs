@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use classroom::normal::is_borrowed;
 use regex::Captures;
 use regex::Regex;
 
@@ -268,13 +269,6 @@ impl Normal {
 
 /// So many mounts a usual machine has beside its root and its /proc.
 const USUAL: usize = 28;
-
-/// Whether a place is in one of the folders that the host borrows from the machine.
-pub fn is_borrowed(place: &str) -> bool {
-    classroom::normal::BORROWED.iter().any(|folder| {
-        place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
 
 /// A line of `mount` or of /proc/mounts, with the options that do not depend on the machine; none if it is about a
 /// folder that the host borrows. Other lines stay.

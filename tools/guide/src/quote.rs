@@ -8,6 +8,7 @@ use steps::Step;
 use steps::Steps;
 use steps::git;
 
+use crate::document::Chapter;
 use crate::document::Document;
 use crate::document::PartKind;
 
@@ -23,9 +24,6 @@ pub fn fence(language: &str, lines: &[String]) -> Vec<String> {
 }
 
 /// A `diff` block: some hunks, or all.
-///
-/// # Errors
-/// As [`Steps::hunks`], or if there is no such hunk.
 pub fn diff(steps: &Steps, step: Step, wanted: Option<&[usize]>) -> anyhow::Result<Vec<String>> {
     let hunks = steps.hunks(step)?;
     ensure!(!hunks.is_empty(), "step {step} changes nothing");
@@ -41,9 +39,6 @@ pub fn diff(steps: &Steps, step: Step, wanted: Option<&[usize]>) -> anyhow::Resu
 }
 
 /// A `code` block: an item of a step's `main.rs`, or all of it.
-///
-/// # Errors
-/// If there is no such step or item.
 pub fn code(steps: &Steps, step: Step, item: Option<&str>) -> anyhow::Result<Vec<String>> {
     let text = steps.source(step)?;
     let lines: Vec<String> = text.lines().map(str::to_string).collect();
@@ -75,9 +70,6 @@ fn find_item<'a>(lines: &'a [String], name: &str) -> Option<&'a [String]> {
 }
 
 /// A `solution` block: a patch without the lines that only tools read.
-///
-/// # Errors
-/// If there is no such patch, or it does not apply to the step.
 pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<String>> {
     let patch = steps.solution(step, name);
     let text = steps.read(&patch)?;
@@ -126,9 +118,6 @@ pub fn solution(steps: &Steps, step: Step, name: &str) -> anyhow::Result<Vec<Str
 
 /// A `solution` block with names in its marker: of what the patch adds to `main.rs`, the lines that have one of these
 /// words (imports first), and then the items with these names.
-///
-/// # Errors
-/// If there is no such patch, or no such line in it.
 pub fn part(
     steps: &Steps,
     step: Step,
@@ -196,9 +185,6 @@ fn added(patch: &str) -> Vec<String> {
 }
 
 /// The table of the steps.
-///
-/// # Errors
-/// If a step cannot be read.
 pub fn table(steps: &Steps) -> anyhow::Result<Vec<String>> {
     let mut lines = vec![
         "| step | what it adds | lines of `main.rs` | change |".to_string(),
@@ -235,18 +221,9 @@ pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
     ];
     let mut sums = [0; 3];
     for chapter in &document.chapters {
-        let mut found = Vec::new();
-        for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
-            for line in &document.lines[part.lines.clone()] {
-                found.extend(
-                    minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?,
-                );
-            }
-        }
-        ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", chapter.title);
-        let Some(minutes) = found.first() else { continue };
+        let Some(minutes) = minutes_of(document, chapter)? else { continue };
         let mut row = format!("| [{}](#{})", chapter.title, chapter.anchor);
-        for (sum, minutes) in sums.iter_mut().zip(minutes) {
+        for (sum, minutes) in sums.iter_mut().zip(&minutes) {
             *sum += minutes.unwrap_or_default();
             row += &minutes.map_or_else(|| " | –".to_string(), |minutes| format!(" | {minutes}"));
         }
@@ -261,6 +238,18 @@ pub fn schedule(document: &Document) -> anyhow::Result<Vec<String>> {
     let [class, half_day, alone] = sums.map(duration);
     lines.push(format!("| **together** | **{class}** | **{half_day}** | **{alone}** |"));
     Ok(lines)
+}
+
+/// The minutes of a chapter, if it has a line of them.
+pub fn minutes_of(document: &Document, chapter: &Chapter) -> anyhow::Result<Option<Minutes>> {
+    let mut found = Vec::new();
+    for part in chapter.parts.iter().filter(|part| matches!(part.kind, PartKind::Prose)) {
+        for line in &document.lines[part.lines.clone()] {
+            found.extend(minutes(line).with_context(|| format!("chapter \"{}\"", chapter.title))?);
+        }
+    }
+    ensure!(found.len() <= 1, "chapter \"{}\" has two lines of minutes", chapter.title);
+    Ok(found.pop())
 }
 
 /// `1 h 05 min`

@@ -42,6 +42,7 @@ use classroom::Cgroups;
 use classroom::Host;
 use classroom::Session;
 use classroom::Setup;
+use classroom::normal::is_borrowed;
 use classroom::root::is_root;
 use regex::Regex;
 use steps::Step;
@@ -49,7 +50,6 @@ use steps::Steps;
 
 use crate::Text;
 use crate::normal::Normal;
-use crate::normal::is_borrowed;
 use crate::normal::plain;
 use crate::normal::without_flood;
 use crate::quote::fence;

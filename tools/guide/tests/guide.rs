@@ -121,7 +121,6 @@ impl Repo {
             steps: Steps::find(root)?.built_in(&root.join("built")),
             file: "guide.md".into(),
             check,
-            chapter: None,
             block: block.map(str::to_string),
             patience: Duration::from_secs(2),
         })

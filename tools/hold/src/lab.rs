@@ -112,9 +112,6 @@ fn locks() -> classroom::Result<PathBuf> {
 
 /// Makes what is not to be made by root: the root file system, and all our runners. Returns the variables that root
 /// needs in order to find them.
-///
-/// # Errors
-/// If one of them does not build.
 pub fn prepare() -> classroom::Result<Variables> {
     classroom::rootfs()?;
     let programs = STEPS.programs(STEPS.all()).attempt("build the steps")?;
@@ -187,9 +184,6 @@ impl Lab {
     }
 
     /// The same with room for this many processes.
-    ///
-    /// # Errors
-    /// As [`new`](Lab::new).
     pub fn with_room_for(processes: u32, runner: &Runner) -> Result<Lab> {
         if runner.needs_root() && !is_root() {
             return Err(Failure::Missing(Error::NeedsRoot(format!("{} needs root", runner.name))));
@@ -282,12 +276,11 @@ impl Lab {
                 }
                 argv.extend(["--bind".into(), rootfs, "/".into()]);
                 let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-                let rest = ["--proc", "/proc", "--dev", "/dev", "--unshare-all", "--unshare-user"];
-                argv.extend(rest.map(OsString::from));
-                let rest = ["--uid", "0", "--gid", "0", "--hostname", "container", "--chdir", "/"];
-                argv.extend(rest.map(OsString::from));
-                let rest = ["--die-with-parent", "--clearenv", "--setenv", "PATH", path, "--"];
-                argv.extend(rest.map(OsString::from));
+                let rest = format!(
+                    "--proc /proc --dev /dev --unshare-all --unshare-user --uid 0 --gid 0 --hostname container \
+                     --chdir / --die-with-parent --clearenv --setenv PATH {path} --"
+                );
+                argv.extend(rest.split(' ').map(OsString::from));
             }
             Kind::Oci => return self.bundle(&rootfs, options, command),
         }
@@ -353,9 +346,6 @@ impl Lab {
     }
 
     /// The same with options.
-    ///
-    /// # Errors
-    /// As [`with`](Lab::with).
     #[track_caller]
     pub fn run_with(&self, options: &Options, script: &str) -> Result<Output> {
         Ok(output(&mut self.host.command(self.with(options, &["sh", "-c", script])?))?)
@@ -368,9 +358,6 @@ impl Lab {
     }
 
     /// `command` in a container, on a terminal.
-    ///
-    /// # Errors
-    /// As [`with`](Lab::with).
     #[track_caller]
     pub fn on_terminal<S: AsRef<OsStr>>(
         &self,
@@ -388,9 +375,6 @@ impl Lab {
     }
 
     /// The same with options.
-    ///
-    /// # Errors
-    /// As [`with`](Lab::with).
     #[track_caller]
     pub fn start_with(&self, options: &Options, script: &str) -> Result<Running<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -479,9 +463,6 @@ impl Lab {
     }
 
     /// Takes away what a case was allowed to leave, or has left: processes, mounts and cgroups.
-    ///
-    /// # Errors
-    /// If that is not possible.
     pub fn clean(&self) -> Outcome {
         let new = |(pid, _): &(u32, String)| !self.processes.iter().any(|(old, _)| old == pid);
         for (pid, _) in self.host.processes().into_iter().filter(new) {

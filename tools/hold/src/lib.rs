@@ -109,9 +109,6 @@ impl Case {
 
     /// Tries the case on a fresh classroom host, if this is not an earlier step than the one that is to
     /// hold it.
-    ///
-    /// # Errors
-    /// As [`Failure`] says.
     pub fn try_on(&self, runner: &Runner) -> Outcome {
         if let Some(step) = runner.step().filter(|step| *step < self.since) {
             return Err(Failure::NotApplicable(format!("step {step}: comes in {}", self.since)));
@@ -120,9 +117,6 @@ impl Case {
     }
 
     /// The same on any step: what it comes to where it cannot hold shows that the trial can fail.
-    ///
-    /// # Errors
-    /// As [`Failure`] says.
     pub fn try_anyway(&self, runner: &Runner) -> Outcome {
         let lab = Lab::new(runner)?;
         match (self.run)(&lab) {

@@ -77,18 +77,20 @@ fn host(machine: &Machine, picture: &Picture, mounts: &[Mount]) -> Contents {
     let here = inside::here(&machine.path(Path::new("/"))).ok();
     let me = machine.me();
     Kind::ALL.map(|kind| match kind {
-        Kind::Uts => here.clone().map_or(Value::Closed, |here| Value::Text(here.hostname)),
+        Kind::Uts => text(here.as_ref().map(|here| &here.hostname)),
         Kind::Pid if picture.hidden => Value::Closed,
         Kind::Pid => Value::Text(picture.processes.to_string()),
         Kind::Root => Value::Text("/".into()),
         Kind::Mnt => Value::Text(mounts.len().to_string()),
-        Kind::Ipc => {
-            here.clone().map_or(Value::Closed, |here| Value::Text(here.queues.to_string()))
-        }
+        Kind::Ipc => text(here.as_ref().map(|here| here.queues)),
         Kind::Net => interfaces(machine, me),
         Kind::User => users(machine, me),
         Kind::Cgroup | Kind::Time => Value::Shared,
     })
+}
+
+fn text(what: Option<impl ToString>) -> Value {
+    what.map_or(Value::Closed, |what| Value::Text(what.to_string()))
 }
 
 fn interfaces(machine: &Machine, pid: i32) -> Value {
@@ -99,10 +101,7 @@ fn interfaces(machine: &Machine, pid: i32) -> Value {
 }
 
 fn users(machine: &Machine, pid: i32) -> Value {
-    match machine.read(pid, "uid_map") {
-        Ok(text) => Value::Text(map(&proc::id_map(&text))),
-        Err(_) => Value::Closed,
-    }
+    text(machine.read(pid, "uid_map").ok().map(|ranges| map(&proc::id_map(&ranges))))
 }
 
 /// A map of users, as outside=inside.
@@ -143,20 +142,11 @@ impl Reader<'_> {
                 };
             };
             match kind {
-                Kind::Uts => match inside(peeks, pid) {
-                    Some(inside) => Value::Text(inside.hostname),
-                    None => Value::Closed,
-                },
+                Kind::Uts => text(inside(peeks, pid).map(|inside| inside.hostname)),
                 Kind::Pid => Value::Text(container.processes.to_string()),
                 Kind::Root => Value::Text(self.root(pid)),
-                Kind::Mnt => match self.machine.mounts(pid).len() {
-                    0 => Value::Closed,
-                    mounts => Value::Text(mounts.to_string()),
-                },
-                Kind::Ipc => match inside(peeks, pid) {
-                    Some(inside) => Value::Text(inside.queues.to_string()),
-                    None => Value::Closed,
-                },
+                Kind::Mnt => text(Some(self.machine.mounts(pid).len()).filter(|count| *count > 0)),
+                Kind::Ipc => text(inside(peeks, pid).map(|inside| inside.queues)),
                 Kind::Net => interfaces(self.machine, pid),
                 Kind::User => users(self.machine, pid),
                 Kind::Cgroup | Kind::Time => Value::Shared,

@@ -93,9 +93,6 @@ fn by_process(pid: i32) -> io::Result<Inside> {
 }
 
 /// `look peek PID`: joins the user namespace first, in which we are allowed to join the others.
-///
-/// # Errors
-/// If we are not.
 pub fn peek(pid: i32) -> io::Result<()> {
     let inside = join(pid, &[Kind::User, Kind::Uts, Kind::Ipc])?;
     println!("{}\n{}", inside.hostname, inside.queues);
@@ -118,9 +115,6 @@ fn join(pid: i32, kinds: &[Kind]) -> io::Result<Inside> {
 }
 
 /// What this thread sees of its own namespaces.
-///
-/// # Errors
-/// If there is no /proc below `top`.
 pub fn here(top: &Path) -> io::Result<Inside> {
     let hostname = fs::read_to_string(top.join("proc/sys/kernel/hostname"))?;
     // A kernel can be built without System V IPC.

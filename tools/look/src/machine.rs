@@ -426,9 +426,6 @@ impl Machine {
     }
 
     /// A file of a process.
-    ///
-    /// # Errors
-    /// As opening and reading it has them.
     pub fn read(&self, pid: i32, file: &str) -> io::Result<String> {
         let bytes = fs::read(self.top.join(format!("proc/{pid}/{file}")))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())

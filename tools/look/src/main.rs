@@ -171,7 +171,7 @@ fn live(all: bool) -> anyhow::Result<()> {
         let lines: Vec<String> = lines.iter().map(|line| line.paint(paper)).collect();
         screen.show(&lines);
         match screen.wait(PAUSE) {
-            Event::Time | Event::Size => {}
+            Event::Time => {}
             Event::Enough => return Ok(()),
             Event::Signal(signal) => {
                 drop(screen);

@@ -106,23 +106,10 @@ fn mount(line: &str) -> Option<Mount> {
     })
 }
 
-/// Blanks and the like stand as `\040` in mountinfo.
+/// What the kernel escapes in the paths of mountinfo. The backslash comes last, as the others begin with one.
 fn unescape(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                bytes.extend(&part.as_bytes()[3..]);
-            }
-            None => {
-                bytes.push(b'\\');
-                bytes.extend(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let escaped = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escaped.iter().fold(text.into(), |text: String, (code, plain)| text.replace(code, plain))
 }
 
 /// A line of `/proc/PID/cgroup`: controllers, and the cgroup that they count the process in. On v2 there is one line,

@@ -54,10 +54,8 @@ pub struct Screen {
 /// Why a wait is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// It is time to look again.
+    /// It is time to look again, if only because the terminal has another size.
     Time,
-    /// The terminal has another size.
-    Size,
     /// Ctrl-C, or q.
     Enough,
     /// Somebody wants us to end.
@@ -78,9 +76,6 @@ pub fn size() -> Option<(usize, usize)> {
 
 impl Screen {
     /// Takes the terminal.
-    ///
-    /// # Errors
-    /// If signals cannot be handled.
     pub fn take() -> anyhow::Result<Screen> {
         let mut signals = Vec::new();
         for signal in [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH] {
@@ -180,7 +175,7 @@ impl Screen {
             self.size = size().unwrap_or(self.size);
             self.shown.clear();
             write("\x1b[2J");
-            return Some(Event::Size);
+            return Some(Event::Time);
         }
         None
     }

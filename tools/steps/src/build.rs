@@ -43,9 +43,6 @@ pub struct Variants {
 
 impl Steps {
     /// The programs of some steps, built with cargo where that has not been done.
-    ///
-    /// # Errors
-    /// If one is not there, or does not compile.
     pub fn programs(&self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<Vec<PathBuf>> {
         let names: anyhow::Result<Vec<&str>> =
             steps.into_iter().map(|step| self.name(step)).collect();
@@ -53,9 +50,6 @@ impl Steps {
     }
 
     /// The program of another package of the workspace, `look`, built with cargo where that has not been done.
-    ///
-    /// # Errors
-    /// If it does not compile.
     pub fn package(&self, name: &str) -> anyhow::Result<PathBuf> {
         Ok(self.packages(&[name])?.remove(0))
     }
@@ -75,17 +69,11 @@ impl Steps {
     }
 
     /// The program of a step, built with cargo where that has not been done.
-    ///
-    /// # Errors
-    /// If it is not there, or does not compile.
     pub fn program(&self, step: Step) -> anyhow::Result<PathBuf> {
         Ok(self.programs([step])?.remove(0))
     }
 
     /// The program of a step with the solution of an exercise applied.
-    ///
-    /// # Errors
-    /// If the patch does not apply, or the result does not compile.
     pub fn solved(&self, step: Step, name: &str) -> anyhow::Result<PathBuf> {
         let key = format!("{step}-{name}");
         if let Some(folder) = &self.built {
@@ -105,9 +93,6 @@ impl Steps {
 
     /// The program of a step, or of the solution of an exercise, linked statically: for tools that would stumble over
     /// what the dynamic linker does in front of it.
-    ///
-    /// # Errors
-    /// As [`Steps::solved`].
     pub fn linked_statically(&self, step: Step, solution: Option<&str>) -> anyhow::Result<PathBuf> {
         let key = match solution {
             Some(name) => format!("{step}-{name}-static"),
@@ -136,9 +121,6 @@ impl Steps {
 
     /// Builds variants in a workspace of their own, `target/variants/NAME`, with the dependencies of this one. What has
     /// not changed since the last time is not built again.
-    ///
-    /// # Errors
-    /// If a patch does not apply, or something does not compile.
     pub fn variants(&self, name: &str, variants: &[Variant]) -> anyhow::Result<Variants> {
         self.build_variants(name, variants, &["build", "--workspace"])
     }

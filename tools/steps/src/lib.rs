@@ -105,9 +105,6 @@ pub fn git() -> Command {
 }
 
 /// The lines by which two files differ, in hunks; each begins with its line `@@ … @@`.
-///
-/// # Errors
-/// If git cannot be run, or cannot read one of them.
 pub fn hunks(old: &Path, new: &Path) -> anyhow::Result<Vec<Vec<String>>> {
     hunks_within(old, new, 3)
 }
@@ -145,9 +142,6 @@ impl Steps {
     /// Finds them in `steps/` of a repository. What else lies there is nobody's business here.
     ///
     /// If the variable `WORKSHOP_PROGRAMS` names a folder, their programs are taken from there, under their own names.
-    ///
-    /// # Errors
-    /// If there is no such folder.
     pub fn find(root: &Path) -> anyhow::Result<Steps> {
         let folder = root.join("steps");
         let failed = || format!("cannot list {}", folder.display());
@@ -163,9 +157,6 @@ impl Steps {
     }
 
     /// Those of the repository that a folder is in.
-    ///
-    /// # Errors
-    /// If it is in none.
     pub fn around(folder: &Path) -> anyhow::Result<Steps> {
         let is_root = |dir: &&Path| dir.join("steps").is_dir() && dir.join("Cargo.toml").is_file();
         match folder.ancestors().find(is_root) {
@@ -194,9 +185,6 @@ impl Steps {
     }
 
     /// The name of a step: `step05_chroot`.
-    ///
-    /// # Errors
-    /// If it is not there.
     pub fn name(&self, step: Step) -> anyhow::Result<&str> {
         let name = self.names.get(&step).with_context(|| {
             let steps = self.root.join("steps");
@@ -209,34 +197,22 @@ impl Steps {
     }
 
     /// The folder of a step, relative to the repository: `steps/step05_chroot`.
-    ///
-    /// # Errors
-    /// If it is not there.
     pub fn folder(&self, step: Step) -> anyhow::Result<PathBuf> {
         Ok(Path::new("steps").join(self.name(step)?))
     }
 
     /// Its source, relative to the repository: `steps/step05_chroot/src/main.rs`.
-    ///
-    /// # Errors
-    /// If it is not there.
     pub fn main(&self, step: Step) -> anyhow::Result<PathBuf> {
         Ok(self.folder(step)?.join("src/main.rs"))
     }
 
     /// The text of its source.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn source(&self, step: Step) -> anyhow::Result<String> {
         self.read(&self.main(step)?)
     }
 
     /// What its source says of it in the first line: `//! Step 05: a root directory of its own. A root directory is
     /// just a directory.`, from the colon on.
-    ///
-    /// # Errors
-    /// If it cannot be read, or does not begin like that.
     pub fn about(&self, step: Step) -> anyhow::Result<String> {
         let source = self.source(step)?;
         let line = source.lines().next().and_then(|line| line.strip_prefix("//! Step "));
@@ -254,17 +230,11 @@ impl Steps {
     }
 
     /// The hunks of the difference that it makes to `main.rs`; step 01 makes it to nothing.
-    ///
-    /// # Errors
-    /// If there is no such step, or git cannot be run.
     pub fn hunks(&self, step: Step) -> anyhow::Result<Vec<Vec<String>>> {
         self.difference(step, 3)
     }
 
     /// All of a step's `main.rs`, as one hunk: what has changed, and what has not.
-    ///
-    /// # Errors
-    /// As [`Steps::hunks`].
     pub fn whole(&self, step: Step) -> anyhow::Result<Vec<String>> {
         Ok(self.difference(step, u32::MAX >> 1)?.concat())
     }
@@ -283,9 +253,6 @@ impl Steps {
     }
 
     /// Reads a file of the repository.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn read(&self, file: &Path) -> anyhow::Result<String> {
         let path = self.root.join(file);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))

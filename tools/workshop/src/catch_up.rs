@@ -27,13 +27,11 @@ pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {
 
     if let Some(same) = untouched(repo) {
         say::note(&format!("What you had was step {same} as it stands: nothing of yours to save."));
+    } else if let Some(place) = save(&mine, step)? {
+        let place = place.strip_prefix(repo.root()).unwrap_or(&place);
+        say::note(&format!("What you had is saved in {}", place.display()));
     } else {
-        match save(&mine, step)? {
-            Some(place) => {
-                say::note(&format!("What you had is saved in {}", relative(repo, &place)));
-            }
-            None => say::note("There was nothing of yours to save."),
-        }
+        say::note("There was nothing of yours to save.");
     }
     write(&mine.join("Cargo.toml"), MANIFEST)?;
     write(&mine.join("src/main.rs"), &source)?;
@@ -142,8 +140,4 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn cannot(verb: &str, path: &Path, err: &io::Error) -> anyhow::Error {
     anyhow!("cannot {verb} {}: {}", path.display(), owner::why(path, err))
-}
-
-fn relative(repo: &Repo, path: &Path) -> String {
-    path.strip_prefix(repo.root()).unwrap_or(path).display().to_string()
 }

@@ -51,9 +51,6 @@ impl Files {
 
     /// Has cargo forget what it has built of them, if that is older than one of them, and cargo would not see it: it
     /// only asks when they were modified.
-    ///
-    /// # Errors
-    /// If it is so, and cargo cannot be run.
     pub fn forget_what_is_stale(&self, program: &Path, cargo: &mut Command) -> io::Result<()> {
         let Ok(built) = fs::metadata(program) else { return Ok(()) };
         let built = (built.mtime(), built.mtime_nsec());

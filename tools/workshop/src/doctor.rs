@@ -230,22 +230,6 @@ fn problem(
     }
 }
 
-fn with_sudo(
-    steps: impl IntoIterator<Item = u8>,
-    what: impl Into<String>,
-    cure: impl Into<String>,
-) -> Problem {
-    Problem { sudo_helps: true, ..problem(steps, what, cure) }
-}
-
-fn if_it_fails(
-    steps: impl IntoIterator<Item = u8>,
-    what: impl Into<String>,
-    cure: impl Into<String>,
-) -> Problem {
-    Problem { perhaps: true, ..problem(steps, what, cure) }
-}
-
 impl Machine {
     fn file(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
@@ -265,10 +249,6 @@ impl Machine {
 
     fn has_program(&self, name: &str) -> bool {
         self.program(name).is_some()
-    }
-
-    fn can_sudo(&self) -> bool {
-        self.uid == 0 || self.has_program("sudo")
     }
 
     /// The mounts, in the order of mounting, without what lies over the root directory: no path leads there.
@@ -362,23 +342,10 @@ impl Mount {
     }
 }
 
-/// proc(5): a space in a path is `\040`, and so on.
+/// What the kernel escapes in the paths of mountinfo: proc(5). The backslash comes last, as the others begin with one.
 fn unescape(text: &str) -> String {
-    let mut pieces = text.split('\\');
-    let mut plain = pieces.next().unwrap_or_default().to_string();
-    for piece in pieces {
-        match piece.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                plain.push(char::from(byte));
-                plain.push_str(&piece[3..]);
-            }
-            None => {
-                plain.push('\\');
-                plain.push_str(piece);
-            }
-        }
-    }
-    plain
+    let escaped = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escaped.iter().fold(text.into(), |text: String, (code, plain)| text.replace(code, plain))
 }
 
 // --- The probes ---
@@ -501,7 +468,8 @@ fn root(machine: &Machine) -> Vec<Problem> {
         problem(takes_root, what, cure)
     } else if by.is_some() {
         let what = "You are not root. Steps 02 to 08 and 10 take root, step 09 does not.";
-        with_sudo(takes_root, what, "Nothing to do: cargo run asks for sudo by itself.")
+        let cure = "Nothing to do: cargo run asks for sudo by itself.";
+        Problem { sudo_helps: true, ..problem(takes_root, what, cure) }
     } else {
         let what = "You are not root, and there is no sudo.";
         problem(takes_root, what, "Become root (su -), or install sudo.")
@@ -535,12 +503,10 @@ fn capabilities(machine: &Machine) -> Vec<Problem> {
         ));
     } else if filtered {
         // Docker's lets who has CAP_SYS_ADMIN mount, but not pivot_root(2). Others have other filters.
-        problems.push(if_it_fails(
-            2..=STEPS,
-            "A filter of system calls (seccomp) is at work here, and may be what refuses this: probably you are in a \
-             container yourself.",
-            "Use the VM (vagrant up), or start that container with --security-opt seccomp=unconfined.",
-        ));
+        let what = "A filter of system calls (seccomp) is at work here, and may be what refuses this: probably you \
+            are in a container yourself.";
+        let cure = "Use the VM (vagrant up), or start that container with --security-opt seccomp=unconfined.";
+        problems.push(Problem { perhaps: true, ..problem(2..=STEPS, what, cure) });
     }
     // user_namespaces(7). In step 09 only a root maps root: others map themselves.
     let release = machine.read("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -609,7 +575,7 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
     let words = |file: &Path| -> Vec<String> {
         fs::read_to_string(file).unwrap_or_default().split_whitespace().map(String::from).collect()
     };
-    let (dirs, missing, enable) = if top.join("cgroup.controllers").is_file() {
+    let (missing, enable) = if top.join("cgroup.controllers").is_file() {
         let (there, enabled) =
             (words(&top.join("cgroup.controllers")), words(&top.join("cgroup.subtree_control")));
         let missing: Vec<&str> =
@@ -618,11 +584,11 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
             .into_iter()
             .filter(|name| !missing.contains(name) && !enabled.iter().any(|word| word == name))
             .collect();
-        (vec![top.clone()], missing, off)
+        (missing, off)
     } else {
         let missing =
             needed.into_iter().filter(|name| !top.join(name).join("tasks").is_file()).collect();
-        (needed.map(|name| top.join(name)).to_vec(), missing, Vec::new())
+        (missing, Vec::new())
     };
     if missing.len() == needed.len() {
         let what = "There are no cgroups with controllers in /sys/fs/cgroup: no limits.";
@@ -653,13 +619,6 @@ fn cgroups(machine: &Machine) -> Vec<Problem> {
             format!("echo '{plus}' | sudo tee /sys/fs/cgroup/cgroup.subtree_control")
         };
         return vec![problem([10], what, cure)];
-    }
-    if machine.uid != 0
-        && !dirs.iter().all(|dir| access(dir, AccessFlags::W_OK).is_ok())
-        && machine.can_sudo()
-    {
-        let what = "/sys/fs/cgroup may only be written by root.";
-        return vec![with_sudo([10], what, "Nothing to do: cargo run asks for sudo by itself.")];
     }
     Vec::new()
 }
@@ -810,9 +769,6 @@ fn built_in() -> Option<PathBuf> {
 }
 
 /// What this machine lacks for checks, and the cure: nobody's program is to be blamed for that.
-///
-/// # Errors
-/// If it lacks something.
 pub fn can_check(repo: &Repo) -> anyhow::Result<()> {
     let machine = this_machine(repo);
     let mut problems = temporary(&machine);

@@ -23,9 +23,6 @@ use crate::repo::Repo;
 use crate::say;
 
 /// Whoever calls this with sudo in their own folder goes on as themselves: what needs root asks for it.
-///
-/// # Errors
-/// If root cannot become them.
 pub fn step_down(repo: &Repo) -> anyhow::Result<()> {
     let caller = env::var("SUDO_UID").ok().and_then(|uid| uid.parse::<u32>().ok());
     let owner = fs::metadata(repo.root()).map(|data| data.uid()).ok();

@@ -4,7 +4,6 @@ use classroom::root::quoted;
 
 use super::Case;
 use super::Explains::All;
-use super::Explains::NotRun;
 use super::Row;
 use super::otherwise;
 use super::said;
@@ -14,21 +13,18 @@ use crate::lab::Call;
 pub const ROWS: &[Row] = &[
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::More),
         "`child` has got more than the command: {handed}. What stands before the command on `run`'s own command line \
          (its name, and `run`) is not for `child`: skip it, skip(2)",
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Less),
         "the command has not reached `child` as a whole: {handed}. On `run`'s own command line only its name and `run` \
          stand before the command, that is skip(2)",
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Eaten) && is_told(it),
         "`child` has taken the first words of the command for something of its own: {handed}. What `child` expects \
          before the command (from step 04 on the runner's number, read_link(\"/proc/self\"); in step 10 the name of \
@@ -36,14 +32,12 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Unknown),
         "your program starts itself with the word `child`, and knows no such subcommand: the name of the variant of \
          your `enum`, in small letters, is the word (or what #[command(name = …)] says)",
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Refused),
         "`child` has got the command as it is, {handed}, and its parser takes an option of the command's for one of \
          its own: `child` needs the same list of words as `run`, with trailing_var_arg = true (one `Args` for both, \
@@ -51,34 +45,29 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Behind),
         "something stands behind the command: {handed}. From the command on everything belongs to the command: what is \
          for `child` itself (its options, the runner's number) has to be handed on before it",
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Misplaced),
         "the subcommand `child` does not come first: {handed}. It tells the two halves apart, and stands right behind \
          /proc/self/exe",
     ),
     seen(
         "named",
-        NotRun,
         |it| shift(it) == Some(Shift::Joined),
         "the words of the command were made one: {handed}. Each of them is an argument of its own, Command::args",
     ),
     seen(
         "named",
-        NotRun,
         |it| tried_name(it).is_some_and(|name| name == "child"),
         "there is no program called `child`: what has to be started again is your own program, /proc/self/exe, and \
          `child` is its first argument",
     ),
     seen(
         "runs",
-        NotRun,
         |it| {
             let words = it.done.words();
             words.len() > 1
@@ -90,7 +79,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "waits",
-        NotRun,
         |it| {
             let trace = it.trace();
             let leaves = |call: &Call| call.pid == trace.runner();
@@ -105,7 +93,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "runs",
-        NotRun,
         |it| {
             it.lab().check() == "runs"
                 && it.done.status == Some(0)
@@ -118,7 +105,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "dies_with_runner",
-        NotRun,
         |it| it.says("the runner has died") && !reads_status_of_init(it),
         "the runner has not died, but your program believes it: PPid in /proc/self/status is not what `child` has got \
          as the runner's number. Either it was not handed on first, child.arg(read_link(\"/proc/self\")), with \
@@ -127,21 +113,18 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "dies_with_runner",
-        NotRun,
         |it| it.says("the runner has died") && reads_status_of_init(it),
         "`child` has read /proc/1/status: it is number 1 itself in its PID namespace, but /proc is still the host's, \
          and there 1 is the host's init. /proc/self is whoever looks, in each /proc",
     ),
     said(
         "orphans",
-        NotRun,
         |it| it.says_one_of(&["No child processes", "ECHILD"]),
         "ECHILD: nobody is left to wait for. The loop that waits goes on after the process that it waits for has \
          ended: it did not know it by its number. It has to end as soon as what wait(2) returns *is* (==) Child::id()",
     ),
     said(
         "named",
-        NotRun,
         |it| it.trace().is_empty() && looked_for(it).is_some_and(|name| name != it.done.words()[0]),
         "your program looks for a command called {tried}, and that was not asked for: `child` gets one word too many, \
          or in another order than its fields. Behind `child` come, from step 04 on, the runner's number, in step 10 \
@@ -150,27 +133,25 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "lookup",
-        NotRun,
         |it| it.done.status == Some(127) && !is_in_path(it),
         "/bin is not in PATH: the command was looked for as {tried}. PATH is a list of folders with colons in between, \
          and has to be set for the process that looks the command up",
     ),
     seen(
         "named",
-        NotRun,
         |it| !it.trace().second_halves().is_empty() && !is_told(it),
         "your program starts itself again without saying that it is the second half: the first argument behind \
          /proc/self/exe has to be the subcommand `child`",
     ),
-    said("", All, |it| it.done.stderr.contains("panicked at "), "{panic}"),
+    said("", |it| it.done.stderr.contains("panicked at "), "{panic}").of(All),
     said(
         "",
-        All,
         |it| {
             it.done.status == Some(2) && !usage(it).is_empty() && shift(it).is_none() && is_told(it)
         },
         "{usage}",
-    ),
+    )
+    .of(All),
     otherwise(
         |it| it.done.stderr.contains("nothing is here yet"),
         "nothing is typed yet: `run` has to start the command (fork(2) and execve(2): Command::spawn), and wait for it",

@@ -1,11 +1,10 @@
 //! Root directories and mounts.
 
 use super::Case;
-use super::Evidence;
 use super::Explains::All;
 use super::Explains::Checks;
-use super::Explains::NotRun;
 use super::Row;
+use super::counted;
 use super::said;
 use super::seen;
 use crate::lab::Call;
@@ -24,14 +23,12 @@ pub const ROWS: &[Row] = &[
     // --- pivot_root(2): one errno for many mistakes ---
     seen(
         "starts",
-        NotRun,
         |it| it.failed("pivot_root", PIVOT) && !has_mount_namespace(it),
         "your program was still in the host's mount namespace when it called pivot_root(2): call unshare(CLONE_NEWNS) \
          in `child`, before the first mount(2)",
     ),
     seen(
         "starts",
-        NotRun,
         |it| {
             it.failed("pivot_root", PIVOT)
                 && has_mount_namespace(it)
@@ -44,96 +41,82 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "starts",
-        NotRun,
         |it| it.failed("pivot_root", PIVOT) && private(it).is_some_and(|call| !call.has("MS_REC")),
         "EINVAL: the mount that the new root lies on is still shared, and pivot_root(2) refuses that. MS_PRIVATE alone \
          concerns only the mount on \"/\" itself: MS_REC | MS_PRIVATE makes all of them private",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_taken(it) && bind(it).is_none(),
         "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
          it first (MS_BIND), on \"/\" or on itself",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_taken(it) && bind(it).is_some() && called(it, "chroot"),
         "to pivot_root(2) the new root is the old one, or none: chroot(2) was called before it. It is no help here; \
          chdir(2) to the new root is enough",
     ),
-    seen("starts", NotRun, |it| not_taken(it) && entered(it) == Some(Entered::Below), BELOW),
+    seen("starts", |it| not_taken(it) && entered(it) == Some(Entered::Below), BELOW),
     seen(
         "starts",
-        NotRun,
         |it| not_taken(it) && entered(it) == Some(Entered::Folder),
         "EINVAL or EBUSY: the working directory is the folder that the root filesystem lies in, and not the mount. The \
          mount lies over \"/\", and no path leads onto it but chdir(\"/..\")",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_taken(it) && entered(it) == Some(Entered::Never),
         "EBUSY or EINVAL: the working directory (\".\") is not the new root. After the root filesystem was mounted \
          over \"/\" the way onto it is chdir(\"/..\"); after it was mounted on itself, chdir(2) to it",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_taken(it) && entered(it) == Some(Entered::TooEarly),
         "EINVAL: the working directory was entered before the root filesystem was mounted, and so is the folder below \
          the mount, which is no mount point. First mount(2), then chdir(2)",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_taken(it) && entered(it) == Some(Entered::Yes) && !is_swapped(it),
         "{call}: its manual page lists the reasons under ERRORS. Before it came: {before}",
     ),
     seen(
         "starts",
-        NotRun,
         |it| it.failed("pivot_root", PIVOT) && is_swapped(it),
         "the two paths are the wrong way round: {bind}. mount(2) takes first what is to be mounted, the root \
          filesystem, and then where: \"/\"",
     ),
     seen(
         "starts",
-        NotRun,
         |it| it.failed("pivot_root", &["ENOENT"]) && called(it, "umount2"),
         "ENOENT: umount2(\".\", MNT_DETACH) came before {call}, and has taken off the new root itself. First exchange \
          the roots: then the old one lies on top, and that is what goes",
     ),
     seen(
         "starts",
-        NotRun,
         |it| it.failed("pivot_root", &["ENOENT"]) && !called(it, "umount2"),
         "ENOENT: {call}. One of the two paths is not there. Both count from the working directory, and that is the new \
          root by now: \".\" and \".\" will do (a folder for the old root has to be made first, in the new one)",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_made_private(it) && !called(it, "chroot"),
         "EINVAL: {call}. Only a mount can be made private, and that is none: all of them are, by \"/\" with MS_REC",
     ),
     seen(
         "starts",
-        NotRun,
         |it| not_made_private(it) && called(it, "chroot"),
         "EINVAL: {call}. chroot(2) came before, and so \"/\" is a folder by now, and no mount. Take it out, with its \
          chdir(2): pivot_root(2) takes its place",
     ),
     seen(
         "starts",
-        NotRun,
         |it| mount_failed(it, "EINVAL") && it.call().is_some_and(|call| call.has("MS_MOVE")),
         "EINVAL: {call}. MS_MOVE moves something that is mounted already; what makes a directory a mount is MS_BIND",
     ),
     seen(
         "starts",
-        NotRun,
         |it| {
             let unbindable = |call: &Call| call.done() && call.has("MS_UNBINDABLE");
             mount_failed(it, "EINVAL")
@@ -145,50 +128,44 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "dev",
-        NotRun,
         |it| (mount_failed(it, "EINVAL") || mount_failed(it, "ENOENT")) && is_link(it),
         "{call}: {source} is no device, but a link on the host, and mount(2) follows it. What is only a link can be \
          made inside, as one (symlink(2)); here nobody needs it",
     ),
     seen(
         "starts",
-        NotRun,
         |it| it.failed("umount2", &["EINVAL"]) && put_old(it).is_some(),
         "EINVAL: {call}. The old root was put on {put_old}, and that is what has to be taken off: it lies on \".\" \
          only after pivot_root(\".\", \".\")",
     ),
     seen(
         "starts",
-        Checks(&["proc", "root", "cwd", "dev", "starts"]),
         |it| put_old(it).is_some() && takes_off_new_root(it),
         "the old root was put on {put_old}, and umount2(\".\") takes off what lies on \".\": the new root, with its \
          /proc and /dev. Take off the old root where it is; it lies on \".\" only after pivot_root(\".\", \".\")",
-    ),
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| lost_error(it).is_some(),
-        text: "{lost}: that has failed, and your program has gone on all the same. Its error is lost (`_ =`, .ok(), a \
-               `match` without it): hand it on with `?`, and the message tells what is wrong",
-    },
+    )
+    .of(Checks(&["proc", "root", "cwd", "dev", "starts"])),
+    counted(
+        "",
+        |it| lost_error(it).is_some(),
+        "{lost}: that has failed, and your program has gone on all the same. Its error is lost (`_ =`, .ok(), a \
+         `match` without it): hand it on with `?`, and the message tells what is wrong",
+    )
+    .of(All),
     seen(
         "dev",
-        NotRun,
         |it| it.failed("open", &["EROFS"]),
         "EROFS: {call}. The file system that is mounted there is read-only (MS_RDONLY), and so nothing can be made in \
          it: that flag is for what is mounted on the files, afterwards",
     ),
     said(
         "dev",
-        NotRun,
         |it| it.says("File exists") && it.says("dev") && !it.failed("open", &["EEXIST"]),
         "EEXIST: a file in /dev is left over from the run before. This /dev is the root filesystem's own when the \
          files are made: first mount a tmpfs over it, then make the files in it",
     ),
     said(
         "starts",
-        NotRun,
         |it| {
             it.says_one_of(&["Invalid argument", "EINVAL", "resource busy", "EBUSY"])
                 && it.says_one_of(&["pivot", "root"])
@@ -201,7 +178,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "starts",
-        NotRun,
         is_shared_blindly,
         "EINVAL: the mounts are shared: what your program has mounted lies on the host as well, and pivot_root(2) \
          refuses such a mount as the new root. Make all of them private, MS_REC | MS_PRIVATE on \"/\", right after \
@@ -210,7 +186,6 @@ pub const ROWS: &[Row] = &[
     // --- What is mounted, and where ---
     seen(
         "starts",
-        NotRun,
         |it| {
             mount_failed(it, "ENOENT")
                 && target(it, &["proc", "dev"])
@@ -222,7 +197,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "cwd",
-        NotRun,
         |it| {
             mount_failed(it, "ENOENT")
                 && target(it, &["proc", "dev"])
@@ -234,7 +208,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "proc",
-        NotRun,
         |it| {
             mount_failed(it, "ENOENT")
                 && target(it, &["proc", "dev"])
@@ -246,7 +219,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "proc",
-        NotRun,
         |it| {
             let typed = it.call().is_some_and(|call| ["proc", "tmpfs"].contains(&call.arg(2)));
             mount_failed(it, "ENOENT") && typed && !target(it, &["proc", "dev"])
@@ -256,14 +228,12 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "proc",
-        NotRun,
         |it| mount_failed(it, "ENODEV"),
         "ENODEV: the kernel knows no file system of this type: {call}. The third argument is the type: `proc` for \
          /proc, `tmpfs` for /dev",
     ),
     seen(
         "proc",
-        NotRun,
         |it| {
             mount_failed(it, "EPERM")
                 && it.call().is_some_and(|call| call.arg(2) == "proc")
@@ -274,14 +244,12 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "starts",
-        NotRun,
         |it| mount_failed(it, "ENOENT") && is_device(it) && gone(it),
         "ENOENT: the host's devices are out of reach as soon as the old root is gone. Mount them before pivot_root(2): \
          {call}",
     ),
     seen(
         "dev",
-        NotRun,
         |it| {
             mount_failed(it, "ENOENT")
                 && is_device(it)
@@ -294,28 +262,24 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "dev",
-        NotRun,
         |it| mount_failed(it, "ENOENT") && is_device(it) && !gone(it) && hides_devices(it),
         "ENOENT: {source} is not there any more: a tmpfs was mounted on \"/dev\", and that is the host's as long as \
          the old root is there. Mount it on the new root's, by a path that is relative to it: \"dev\"",
     ),
     seen(
         "dev",
-        NotRun,
         |it| mount_failed(it, "ENOTDIR") && is_device(it),
         "ENOTDIR: {call}. A device can only be mounted on a file, and a directory was made for it: make an empty file \
          (File::create_new)",
     ),
     seen(
         "dev",
-        NotRun,
         |it| it.failed("open", &["EEXIST"]) && mounted(it, "devtmpfs"),
         "EEXIST: {call}. A devtmpfs was mounted on dev, and there is only one of that kind: the host's own, with all \
          of its devices. An empty one of the container's own is a tmpfs",
     ),
     seen(
         "dev",
-        NotRun,
         |it| {
             it.failed("open", &["EEXIST"])
                 && it.call().is_some_and(|call| call.arg(0).contains("dev/"))
@@ -326,7 +290,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "dev",
-        NotRun,
         |it| {
             mount_failed(it, "EPERM")
                 && it.call().is_some_and(|call| call.has("MS_REMOUNT") && !call.has("MS_BIND"))
@@ -336,7 +299,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "dev",
-        NotRun,
         |it| it.is_denied() && it.says("/dev/") && it.trace().is_empty(),
         "EPERM: for the host's devices three things are forbidden in a user namespace: mknod(2); a remount without \
          MS_BIND (it is for the whole file system, wherever it is mounted); and one that takes flags away, so it names \
@@ -344,7 +306,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "dev",
-        NotRun,
         |it| {
             mount_failed(it, "EPERM")
                 && it.call().is_some_and(|call| call.has("MS_REMOUNT") && call.has("MS_BIND"))
@@ -354,14 +315,12 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "dev",
-        NotRun,
         |it| it.failed("mknod", &["EPERM"]),
         "EPERM: in a user namespace nobody may make devices, not even its root (mknod(2)). Mount the host's on an \
          empty file, with MS_BIND: {call}",
     ),
     seen(
         "rootfs_option",
-        NotRun,
         |it| {
             mount_failed(it, "ENOENT")
                 && it.call().is_some_and(|call| call.has("MS_BIND"))
@@ -373,7 +332,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "closed_home",
-        NotRun,
         |it| {
             mount_failed(it, "ENOENT")
                 && target(it, &["proc", "dev"])
@@ -388,7 +346,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "closed_home",
-        NotRun,
         |it| {
             it.trace().is_empty()
                 && it.says_one_of(&["No such file", "ENOENT"])
@@ -404,28 +361,24 @@ pub const ROWS: &[Row] = &[
     // --- chroot(2) and chdir(2) ---
     said(
         "cwd",
-        NotRun,
         |it| is_lost_blindly(it) && !it.says("mount"),
         "ENOENT, although the directory is there: a relative path counts from the working directory, and that was \
          another one already: a chdir(2) came before. First chroot(2), then chdir(\"/\")",
     ),
     said(
         "rootfs_option",
-        NotRun,
         |it| is_lost_blindly(it) && it.says("mount"),
         "ENOENT, although the directory is there: a relative path counts from the working directory, and that was \
          another one already: a chdir(2) came before. (Whoever has entered the root filesystem finds it as \".\")",
     ),
     seen(
         "cwd",
-        NotRun,
         |it| it.failed("chroot", &["ENOENT"]) && called(it, "chdir"),
         "ENOENT: chdir(2) came first, and {call} counts from the new working directory: a relative path leads nowhere \
          there. First chroot(2), then chdir(\"/\")",
     ),
     seen(
         "root",
-        NotRun,
         |it| {
             let runner = it.trace().runner();
             let by_runner = |call: &Call| call.done() && call.pid == runner;
@@ -440,14 +393,13 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "root",
-        Checks(&["root", "cwd", "lookup", "no_escape"]),
         |it| is_late_for_command(it, &["chroot", "pivot_root"]),
         "the root directory was changed after the command was started: a process gets it from its parent at the moment \
          when it is made. chroot(2) first, then Command::spawn",
-    ),
+    )
+    .of(Checks(&["root", "cwd", "lookup", "no_escape"])),
     seen(
         "reexec",
-        NotRun,
         |it| {
             let failed = |call: &&Call| !call.done() && call.arg(0).starts_with("/proc/");
             it.trace().second_halves().iter().any(failed) && !called(it, "chroot")
@@ -456,7 +408,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "root",
-        NotRun,
         |it| it.says("/proc/self") && it.says("No such file") && it.trace().is_empty(),
         "/proc/self/exe is not there (if it is spelled like that): chroot(2) was called in `run`, before your program \
          started itself again. Change the root in `child`, after the re-exec",
@@ -464,30 +415,28 @@ pub const ROWS: &[Row] = &[
     // --- What is taken off again ---
     seen(
         "proc_gone",
-        NotRun,
         |it| it.failed("umount2", &["EINVAL"]) && !detaches_root(it) && !mounted(it, "proc"),
         "EINVAL: nothing is mounted there. mount(2), with the type proc, has to come before the command, and \
          umount2(2) after it, both with the same path: {call}",
     ),
     seen(
         "proc_gone",
-        All,
         |it| {
             it.failed("umount2", &["EINVAL", "ENOENT"]) && !detaches_root(it) && mounted(it, "proc")
         },
         "nothing is mounted there: {call}. umount2(2) has to name the same place as mount(2) did; a relative path \
          counts from the working directory",
-    ),
+    )
+    .of(All),
     seen(
         "proc",
-        Checks(&["proc"]),
         unmounted_early,
         "/proc was mounted, and unmounted again before the command was started: umount2(2) belongs behind the \
          command's end",
-    ),
+    )
+    .of(Checks(&["proc"])),
     seen(
         "proc",
-        Checks(&["proc"]),
         |it| {
             let pivot = it.trace().named("pivot_root").find(|call| call.done());
             let early = |call: &Call| {
@@ -501,10 +450,10 @@ pub const ROWS: &[Row] = &[
         },
         "proc was mounted on \"/proc\" when that was still the host's: before pivot_root(2) an absolute path leads to \
          the old root, and goes with it. Use a path that is relative to the new root: \"proc\"",
-    ),
+    )
+    .of(Checks(&["proc"])),
     seen(
         "proc_gone",
-        Checks(&["proc_gone"]),
         |it| {
             let mounts =
                 it.trace().named("mount").filter(|call| call.done() && call.arg(2) == "proc");
@@ -514,18 +463,18 @@ pub const ROWS: &[Row] = &[
         },
         "proc is mounted more often than it is unmounted: each mount(2) lies on top of the one before, and umount2(2) \
          takes off only the last one",
-    ),
+    )
+    .of(Checks(&["proc_gone"])),
     seen(
         "",
-        All,
         |it| it.failed("umount2", &["EBUSY"]),
         "EBUSY: somebody still uses what is mounted there, a process in the background for example. MNT_DETACH takes \
          it off all the same: {call}",
-    ),
+    )
+    .of(All),
     // --- What became of the host ---
     seen(
         "dev",
-        Checks(&["dev"]),
         |it| {
             let gone = it.trace().named("pivot_root").find(|call| call.done()).map(|call| call.at);
             let device =
@@ -535,32 +484,32 @@ pub const ROWS: &[Row] = &[
         },
         "the host's devices are out of reach as soon as the old root is gone: what was mounted on the files in /dev \
          are these files themselves. Mount the devices before pivot_root(2)",
-    ),
+    )
+    .of(Checks(&["dev"])),
     seen(
         "starts",
-        Checks(&["mounts_private", "nothing_left", "proc_gone"]),
         |it| has_mount_namespace(it) && private(it).is_none() && !it.trace().is_empty(),
         SHARED,
-    ),
+    )
+    .of(Checks(&["mounts_private", "nothing_left", "proc_gone"])),
     seen(
         "starts",
-        Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"]),
         is_late,
         "the mounts were made private too late: {late} came before. What is mounted while its parent is still shared \
          shows on the host, and is shared itself. First mount(2) on \"/\" with MS_REC | MS_PRIVATE, then everything \
          else",
-    ),
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "proc",
-        sign: |it| {
+    )
+    .of(Checks(&["mounts_private", "nothing_left", "proc_gone", "runs"])),
+    counted(
+        "proc",
+        |it| {
             let mounts = it.lab().mounts();
             let times = mounts.iter().filter(|mount| mount.point == "/proc").count();
             times != 1 && !has_mount_namespace(it) && !is_shared_blindly(it)
         },
-        text: PROC_ON_HOST,
-    },
+        PROC_ON_HOST,
+    )
+    .of(All),
 ];
 
 /// Without system calls to look at: pivot_root(2) has refused, and what was mounted before it lies on the host.

@@ -3,7 +3,6 @@
 use super::Case;
 use super::Explains::All;
 use super::Explains::Checks;
-use super::Explains::NotRun;
 use super::Row;
 use super::said;
 use super::seen;
@@ -16,14 +15,13 @@ const LIMITS: &[&str] =
 pub const ROWS: &[Row] = &[
     seen(
         "cgroup_gone",
-        All,
         |it| it.failed("mkdir", &["EEXIST"]) && in_cgroups(it),
         "EEXIST: {call}. The name of the cgroup is the same in every run, and another container has it (or an earlier \
          one has left it behind). Make it unique, with `run`'s process number for example",
-    ),
+    )
+    .of(All),
     seen(
         "pids_limit",
-        NotRun,
         |it| it.failed("open", &["ENOENT"]) && in_cgroups(it),
         "ENOENT: {call}. There is no such file in the cgroup: on version 2 the limit of each controller is in one \
          folder (pids.max, memory.max, cpu.max), on version 1 each controller has a tree of its own \
@@ -31,7 +29,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "pids_limit",
-        NotRun,
         |it| {
             it.says("there is no") && it.says("/sys/fs/cgroup/") && !is_top_file(it) && !is_made(it)
         },
@@ -40,7 +37,6 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "pids_limit",
-        NotRun,
         |it| {
             it.says("there is no") && it.says("/sys/fs/cgroup/") && !is_top_file(it) && is_made(it)
         },
@@ -50,42 +46,36 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "pids_limit",
-        NotRun,
         |it| !it.says("/sys/fs/cgroup/") && !made_elsewhere(it).is_empty(),
         "the folder was made at {made}, and that is no place for a cgroup: it has to be below /sys/fs/cgroup. \
          (Path::join with something that begins with `/` forgets all that stood before)",
     ),
     seen(
         "cgroup_root",
-        NotRun,
         |it| it.failed("mkdir", &["ENOENT"]) && in_cgroups(it) && has_left(it),
         "ENOENT: {call}. /sys is out of reach as soon as the old root is gone: make the cgroup, and join it, before \
          pivot_root(2)",
     ),
     seen(
         "pids_limit",
-        NotRun,
         |it| it.failed("mkdir", &["ENOENT"]) && in_cgroups(it) && !has_left(it),
         "ENOENT: {call}. mkdir(2) makes one folder, and the one above it is not there: /sys/fs/cgroup/pids/NAME \
          (version 1), or /sys/fs/cgroup/NAME (version 2)",
     ),
     seen(
         "pids_limit",
-        NotRun,
         |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it) && !is_about_cpu(it),
         "{call}: the kernel refuses this value. A limit is a plain number (`max` for none), cpu.max of version 2 two \
          of them",
     ),
     seen(
         "cpus",
-        NotRun,
         |it| it.failed("write", &["EINVAL", "ERANGE"]) && in_cgroups(it) && is_about_cpu(it),
         "{call}: the kernel refuses this quota. It is microseconds of a period of 100000, and at least 1000: half a \
          CPU is 50000",
     ),
     said(
         "cpus",
-        NotRun,
         |it| {
             it.trace().is_empty()
                 && it.says_one_of(&["Invalid argument", "EINVAL"])
@@ -96,50 +86,49 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "runner_free",
-        All,
         |it| runner_joins(it) && !joined_late(it),
         "the runner joined the cgroup, and its children inherited it: so it counts against the container's limits, and \
          cannot remove the cgroup that it is in itself (EBUSY). Let `child` join instead: it writes 0 (\"me\") to \
          cgroup.procs",
-    ),
+    )
+    .of(All),
     seen(
         "memory",
-        All,
         wrong_memory,
         "{memory}: 50M are 50 * 1024 * 1024 = 52428800 bytes. K, M and G are powers of 1024 (1 << 10, 1 << 20, \
          1 << 30)",
-    ),
+    )
+    .of(All),
     seen(
         "pids_limit",
-        Checks(LIMITS),
         |it| joins(it).any(is_top) && !runner_joins(it) && !is_made(it),
         "the name of the cgroup is empty, so that its folder is the top one: {joined}. `run` makes a name up, and has \
          to tell it to `child`",
-    ),
+    )
+    .of(Checks(LIMITS)),
     seen(
         "pids_limit",
-        Checks(LIMITS),
         |it| joins(it).any(is_top) && !runner_joins(it) && is_made(it),
         "the cgroup was made, and `child` has joined another one, the top of the tree: {joined}. Each cgroup has such \
          a file; write to that in the folder of your own",
-    ),
+    )
+    .of(Checks(LIMITS)),
     seen(
         "memory",
-        All,
         |it| nothing_at_all(it).is_some(),
         "{zero}: a limit of nothing at all. Who is in that cgroup is killed, or does not run. Where no limit was asked \
          for, nothing is to be written",
-    ),
+    )
+    .of(All),
     seen(
         "memory",
-        Checks(&["memory"]),
         |it| it.trace().written("memory.soft_limit_in_bytes").next().is_some(),
         "memory.soft_limit_in_bytes was written: that only says from whom the kernel takes first when the machine is \
          short of memory, and stops nobody. The limit is memory.limit_in_bytes (v2: memory.max)",
-    ),
+    )
+    .of(Checks(&["memory"])),
     seen(
         "cpus",
-        Checks(&["cpus"]),
         |it| {
             ["cpu.shares", "cpu.weight"]
                 .iter()
@@ -147,17 +136,16 @@ pub const ROWS: &[Row] = &[
         },
         "cpu.shares (v2: cpu.weight) was written: that is a weight, which counts only while others want the CPU, too. \
          The limit is a quota: cpu.cfs_quota_us (v2: cpu.max)",
-    ),
+    )
+    .of(Checks(&["cpus"])),
     said(
         "pids_limit",
-        NotRun,
         is_top_file,
         "the name of the cgroup is empty, so that its folder is the top one, which has no limits. `run` makes a name \
          up, and has to tell it to `child`",
     ),
     seen(
         "cgroup_gone",
-        All,
         |it| {
             let ended = it.trace().waited();
             let removes = |call: &&Call| {
@@ -167,16 +155,15 @@ pub const ROWS: &[Row] = &[
         },
         "the cgroup is removed too early: rmdir(2) comes before the container has ended (EBUSY, or ENOENT if it is not \
          even there yet). First wait for `child`, then remove it",
-    ),
+    )
+    .of(All),
     seen(
         "pids_limit",
-        NotRun,
         |it| it.failed("write", &["ESRCH"]) && in_cgroups(it),
         "ESRCH: {call}. There is no process of this number; 0 means \"me\"",
     ),
     seen(
         "refuses",
-        Checks(LIMITS),
         |it| {
             late(
                 it,
@@ -185,14 +172,15 @@ pub const ROWS: &[Row] = &[
         },
         "the limit was written when the command was running already: until then there was none, and an error comes too \
          late. Write it before the command is started",
-    ),
+    )
+    .of(Checks(LIMITS)),
     seen(
         "runner_free",
-        Checks(LIMITS),
         joined_late,
         "the cgroup was joined when the command was started already: what it had started by then is outside, and \
          without a limit. `child` has to join, itself, before it starts the command",
-    ),
+    )
+    .of(Checks(LIMITS)),
 ];
 
 /// Whether it complains of a file that would be in the top folder.

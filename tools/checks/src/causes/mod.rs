@@ -67,6 +67,13 @@ pub struct Row {
     text: &'static str,
 }
 
+impl Row {
+    /// The same for what else it explains than that the command did not run.
+    const fn of(self, explains: Explains) -> Row {
+        Row { explains, ..self }
+    }
+}
+
 /// What a text may leave open, and what to put there.
 type Value = (&'static str, fn(&Case) -> String);
 
@@ -227,24 +234,20 @@ const NEEDS_ROOT: &str = "{root}";
 pub const UNSEEN: &str = "the command runs inside another process, or under another name: it has to be started with \
     execve(2), with exactly the arguments that stand behind `run`";
 
-/// A row whose evidence is what the program does.
-const fn seen(
-    about: &'static str,
-    explains: Explains,
-    sign: fn(&Case) -> bool,
-    text: &'static str,
-) -> Row {
-    Row { evidence: Evidence::Seen, explains, about, sign, text }
+/// A row whose evidence is what the program does. It explains that the command did not run, if it is not [`Row::of`]
+/// something else.
+const fn seen(about: &'static str, sign: fn(&Case) -> bool, text: &'static str) -> Row {
+    Row { evidence: Evidence::Seen, explains: Explains::NotRun, about, sign, text }
 }
 
-/// A row whose evidence is what the program says.
-const fn said(
-    about: &'static str,
-    explains: Explains,
-    sign: fn(&Case) -> bool,
-    text: &'static str,
-) -> Row {
-    Row { evidence: Evidence::Said, explains, about, sign, text }
+/// The same for what the program says.
+const fn said(about: &'static str, sign: fn(&Case) -> bool, text: &'static str) -> Row {
+    Row { evidence: Evidence::Said, explains: Explains::NotRun, about, sign, text }
+}
+
+/// The same for what the kernel has counted, or cannot be overlooked.
+const fn counted(about: &'static str, sign: fn(&Case) -> bool, text: &'static str) -> Row {
+    Row { evidence: Evidence::Counted, explains: Explains::NotRun, about, sign, text }
 }
 
 /// A row without any.

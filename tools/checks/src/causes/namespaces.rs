@@ -2,7 +2,6 @@
 
 use super::Case;
 use super::Explains::Checks;
-use super::Explains::NotRun;
 use super::Row;
 use super::said;
 use super::seen;
@@ -13,31 +12,29 @@ use crate::lab::Trace;
 pub const ROWS: &[Row] = &[
     seen(
         "dies_with_runner",
-        Checks(&["dies_with_runner"]),
         |it| death_signals(it).any(|call| call.pid != it.trace().runner() && !call.has("SIGKILL")),
         "PR_SET_PDEATHSIG asks for a signal that can be survived, SIGTERM for example: PID 1 handles it, and passes it \
          on, but the command need not end of it. Nobody survives SIGKILL",
-    ),
+    )
+    .of(Checks(&["dies_with_runner"])),
     seen(
         "dies_with_runner",
-        Checks(&["dies_with_runner"]),
         |it| {
             death_signals(it).next().is_some()
                 && death_signals(it).all(|call| call.pid == it.trace().runner())
         },
         "prctl(PR_SET_PDEATHSIG) was called in `run`: in `run` it has no effect here, as it concerns the caller, and \
          is cleared in the processes that it starts. Call it in `child`, with SIGKILL",
-    ),
+    )
+    .of(Checks(&["dies_with_runner"])),
     seen(
         "",
-        NotRun,
         |it| it.failed("unshare", &["EINVAL"]) && it.trace().has_threads(),
         "EINVAL: CLONE_NEWUSER (and CLONE_NEWPID, if there was one before) wants a process with a single thread, and \
          your program has started another one before: {call}",
     ),
     seen(
         "without_root",
-        NotRun,
         |it| {
             it.failed("unshare", &["EPERM"])
                 && !it.call().is_some_and(|call| call.has("CLONE_NEWUSER"))
@@ -51,42 +48,40 @@ pub const ROWS: &[Row] = &[
     ),
     said(
         "pids",
-        NotRun,
         |it| it.says_one_of(&["Cannot allocate memory", "ENOMEM"]) && !it.lab().is_full(),
         "ENOMEM: the first process that is made after unshare(CLONE_NEWPID) is PID 1 of the new namespace, and when it \
          has died there are no others. Something else was started before `child`, or `child` twice",
     ),
     said(
         "named",
-        NotRun,
         |it| it.says_one_of(&["No space left on device", "ENOSPC"]) && !it.lab().is_full(),
         "ENOSPC: namespaces in namespaces, until the kernel does not make any more. Does `child` start another child, \
          where it should start the command?",
     ),
     seen(
         "named",
-        Checks(&["named", "hostname_out", "hostname_in"]),
         named_late,
         "sethostname(2) comes after the command was started: it may look at the old name first. Call it in `child` \
          before Command::spawn",
-    ),
+    )
+    .of(Checks(&["named", "hostname_out", "hostname_in"])),
     seen(
         "hostname_out",
-        Checks(&["named", "hostname_out"]),
         |it| {
             it.trace().named("sethostname").any(Call::done)
                 && it.trace().namespace("CLONE_NEWUTS").is_none()
         },
         "sethostname(2) has renamed the host: nobody has called unshare(2) with CLONE_NEWUTS (or clone(2)) before \
          it{others}",
-    ),
+    )
+    .of(Checks(&["named", "hostname_out"])),
     seen(
         "named",
-        Checks(&["named", "hostname_out"]),
         named_early,
         "sethostname(2) was called in the host's UTS namespace, and it renames whatever namespace the caller is in: \
          call it in `child`, after unshare(CLONE_NEWUTS), not before it",
-    ),
+    )
+    .of(Checks(&["named", "hostname_out"])),
 ];
 
 /// The namespaces that it has asked for instead.

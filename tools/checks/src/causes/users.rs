@@ -3,11 +3,10 @@
 use classroom::root::is_root;
 
 use super::Case;
-use super::Evidence;
 use super::Explains::All;
 use super::Explains::Checks;
-use super::Explains::NotRun;
 use super::Row;
+use super::counted;
 use super::said;
 use super::seen;
 use crate::lab::Call;
@@ -21,7 +20,6 @@ pub const ROWS: &[Row] = &[
     // --- The maps ---
     seen(
         "setgroups",
-        NotRun,
         |it| {
             map_failed(it, "gid_map", &["EPERM"])
                 && it.trace().written("/setgroups").next().is_none()
@@ -31,7 +29,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "setgroups",
-        NotRun,
         |it| {
             map_failed(it, "setgroups", &["EPERM"])
                 && it.trace().written("/gid_map").any(Call::done)
@@ -41,14 +38,12 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "user",
-        NotRun,
         |it| any_map_failed(it) && !has_user_namespace(it),
         "EPERM: {call} comes before the user namespace is there. First unshare(CLONE_NEWUSER), then setgroups, uid_map \
          and gid_map",
     ),
     seen(
         "user",
-        NotRun,
         |it| {
             map_failed(it, "uid_map", &["EPERM"])
                 && has_user_namespace(it)
@@ -59,7 +54,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "user",
-        NotRun,
         |it| {
             map_failed(it, "uid_map", &["EPERM"])
                 && has_user_namespace(it)
@@ -72,7 +66,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "user",
-        NotRun,
         |it| {
             let again =
                 |file| map_failed(it, file, &["EPERM"]) && it.trace().written(file).any(Call::done);
@@ -82,7 +75,6 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "user",
-        NotRun,
         |it| {
             map_failed(it, "gid_map", &["EPERM"])
                 && it.trace().written("/setgroups").any(Call::done)
@@ -94,27 +86,23 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "user",
-        NotRun,
         |it| map_failed(it, "_map", &["EINVAL"]),
         "EINVAL: {call}. A line of a map is three numbers, INSIDE OUTSIDE COUNT: `0 UID 1`",
     ),
     said(
         "setgroups",
-        NotRun,
         |it| it.is_denied() && it.says("gid_map") && it.trace().is_empty(),
         "EPERM: an ordinary user may map a group only when setgroups(2) is given up: write \"deny\" to \
          /proc/self/setgroups *before* gid_map",
     ),
     said(
         "user",
-        NotRun,
         |it| it.is_denied() && it.says("uid_map") && it.trace().is_empty(),
         "EPERM: an ordinary user may map only his own number, and only one: `0 UID 1`, with the UID from before \
          unshare(2) (afterwards geteuid(2) says 65534), written once, by a process in the new namespace",
     ),
     said(
         "setgroups",
-        NotRun,
         |it| it.is_denied() && it.says("setgroups") && it.trace().is_empty(),
         "EPERM: /proc/self/setgroups cannot be changed any more once gid_map is written: first setgroups, then gid_map \
          (write \"deny\" to it *before* gid_map)",
@@ -122,22 +110,21 @@ pub const ROWS: &[Row] = &[
     // --- EOVERFLOW: a number that nobody has mapped ---
     seen(
         "user",
-        All,
         |it| overflows(it) && wrote(it, "/uid_map") && !wrote(it, "/gid_map"),
         "EOVERFLOW: {call}. The file would belong to a group that does not exist inside: only uid_map was written. \
          Write gid_map, too (`0 GID 1`)",
-    ),
+    )
+    .of(All),
     seen(
         "user",
-        All,
         |it| overflows(it) && !wrote(it, "/uid_map"),
         "EOVERFLOW: {call}. The file would belong to a user that does not exist inside: write uid_map (`0 UID 1`) \
          before `child` is started",
-    ),
+    )
+    .of(All),
     // --- Not root inside ---
     seen(
         "user",
-        NotRun,
         |it| forbidden_inside(it) && !wrote(it, "/uid_map"),
         "EPERM: {call}. There is a user namespace, but your program is not root in it: nobody has written uid_map. \
          execve(2) drops all capabilities, unless the user is mapped to 0: write `0 UID 1` to /proc/self/uid_map \
@@ -145,21 +132,18 @@ pub const ROWS: &[Row] = &[
     ),
     seen(
         "user",
-        NotRun,
         |it| forbidden_inside(it) && wrote(it, "/uid_map") && !maps_root(it),
         "EPERM: {call}. There is a user namespace, but your program is not root in it: {map} maps another number. A \
          line is INSIDE OUTSIDE COUNT: `0 UID 1`",
     ),
     seen(
         "user",
-        NotRun,
         |it| forbidden_inside(it) && maps_root(it) && is_mapped_late(it),
         "EPERM: {call}. The maps were written when `child` was started already: at its execve(2) nobody was mapped, \
          and it has lost all capabilities. Write them in `run` between unshare(2) and spawn()",
     ),
     seen(
         "without_root",
-        NotRun,
         |it| forbidden_inside(it) && maps_root(it) && !is_mapped_late(it) && !is_first(it),
         "EPERM: {call}. What belongs to a namespace may only be changed by who is root in the user namespace that it \
          was made in: CLONE_NEWUSER comes first, or in the same call",
@@ -167,7 +151,6 @@ pub const ROWS: &[Row] = &[
     // --- Not root at all ---
     seen(
         "",
-        NotRun,
         |it| {
             is_forbidden(it)
                 && !has_user_namespace(it)
@@ -177,16 +160,13 @@ pub const ROWS: &[Row] = &[
         "EPERM: {call}. An ordinary user may create the other namespaces only inside a user namespace of his own: \
          CLONE_NEWUSER in the same unshare(2), or before it",
     ),
-    Row {
-        evidence: Evidence::Counted,
-        explains: NotRun,
-        about: "",
-        sign: |it| it.is_denied() && it.says("cgroup") && !is_root(),
-        text: "EPERM: only root may make a cgroup (or whom root has given one): use sudo{root}",
-    },
+    counted(
+        "",
+        |it| it.is_denied() && it.says("cgroup") && !is_root(),
+        "EPERM: only root may make a cgroup (or whom root has given one): use sudo{root}",
+    ),
     said(
         "user",
-        NotRun,
         |it| {
             it.is_denied()
                 && !it.says_one_of(&["_map", "setgroups", "cgroup", "/dev/"])
@@ -196,24 +176,22 @@ pub const ROWS: &[Row] = &[
          namespace may only be changed by who is root in the user namespace that it was made in: CLONE_NEWUSER comes \
          first, or in the same call, and `0 UID 1` is written to uid_map before `child` is started",
     ),
-    Row {
-        evidence: Evidence::Counted,
-        explains: NotRun,
-        about: "",
-        sign: |it| {
+    counted(
+        "",
+        |it| {
             let forbidden = it.call().is_some_and(|call| call.error.as_deref() == Some("EPERM"));
             forbidden && !is_root() && !it.done.learner && !it.trace().asks("CLONE_NEWUSER")
         },
-        text: "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; \
-               to root it may be{root}",
-    },
+        "EPERM: {call}. As an ordinary user the check runs in a user namespace, and there this is not allowed; \
+         to root it may be{root}",
+    ),
     seen(
         "user",
-        Checks(&["user", "without_root"]),
         |it| wrote(it, "/uid_map") && !wrote(it, "/gid_map"),
         "65534 is the number for groups that nobody has mapped: only uid_map was written. Write gid_map, too (`0 GID \
          1`), before the command is started",
-    ),
+    )
+    .of(Checks(&["user", "without_root"])),
 ];
 
 fn map_failed(it: &Case, file: &str, errors: &[&str]) -> bool {

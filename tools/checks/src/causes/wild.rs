@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use super::Evidence;
 use super::Explains::All;
 use super::Row;
+use super::counted;
 use super::said;
 use super::seen;
 use crate::Cause;
@@ -17,42 +18,38 @@ use crate::lab::Running;
 use crate::lab::points;
 
 pub const ROWS: &[Row] = &[
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| it.lab().host.fence().hits().memory,
-        text: "it takes memory without end, until the kernel kills it (SIGKILL): is there a Vec or a String that grows \
-               in a loop?",
-    },
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| it.lab().is_full() && !it.lab().host.fence().hits().memory,
-        text: "ENOSPC: your program writes without end, or makes files without end, and the host's disk is full now: \
-               is there a loop around fs::write (or what else makes a file)?",
-    },
-    Row {
-        evidence: Evidence::Counted,
-        explains: All,
-        about: "",
-        sign: |it| {
+    counted(
+        "",
+        |it| it.lab().host.fence().hits().memory,
+        "it takes memory without end, until the kernel kills it (SIGKILL): is there a Vec or a String that grows \
+         in a loop?",
+    )
+    .of(All),
+    counted(
+        "",
+        |it| it.lab().is_full() && !it.lab().host.fence().hits().memory,
+        "ENOSPC: your program writes without end, or makes files without end, and the host's disk is full now: \
+         is there a loop around fs::write (or what else makes a file)?",
+    )
+    .of(All),
+    counted(
+        "",
+        |it| {
             let hits = it.lab().host.fence().hits();
             hits.processes && !hits.memory && !it.lab().is_full()
         },
-        text: "it makes processes without end, until the kernel refuses (EAGAIN): is there a loop around fork(2) or \
-               Command::spawn, or does `child` start another `child`?",
-    },
+        "it makes processes without end, until the kernel refuses (EAGAIN): is there a loop around fork(2) or \
+         Command::spawn, or does `child` start another `child`?",
+    )
+    .of(All),
     said(
         "",
-        All,
         |it| it.done.stderr.contains("memory allocation of "),
         "it takes memory without end, until the kernel refuses: is there a Vec or a String that grows in a loop?",
-    ),
+    )
+    .of(All),
     seen(
         "",
-        All,
         |it| {
             let sent = it.trace().own().any(|call| call.name == "kill" && call.arg(1) != "0");
             it.done.signal.is_some() && !it.done.signalled && sent
@@ -60,10 +57,10 @@ pub const ROWS: &[Row] = &[
         "your program signals those around it, and dies of that: kill(2) with the number 0 means the caller's whole \
          process group, and with it whoever started it (your shell, outside of this check). getppid(2) is 0 as well \
          where the parent is outside of the PID namespace",
-    ),
+    )
+    .of(All),
     said(
         "",
-        All,
         |it| {
             it.done.signal.is_some()
                 && !it.done.signalled
@@ -72,7 +69,8 @@ pub const ROWS: &[Row] = &[
         },
         "a signal has ended your program, and the check has sent none: does it call kill(2) itself? With the number 0 \
          that is the whole process group, and whoever started it (getppid(2) is 0 where the parent is outside)",
-    ),
+    )
+    .of(All),
 ];
 
 /// Why there are ever more processes.

@@ -34,9 +34,6 @@ pub struct Early<'a> {
 
 impl Lab {
     /// Starts one. None if its second half has nothing to say, or says it too late to be held by it.
-    ///
-    /// # Errors
-    /// If the program has no end.
     pub fn start_early(&self) -> Result<Option<Early<'_>>> {
         let usual = self.run(&COMMAND)?.stderr;
         let mut lines = usual.split_inclusive('\n');

@@ -51,10 +51,21 @@ impl Lab {
 
     /// The parent of a process, and whether it is a zombie.
     fn state(&self, pid: u32) -> Option<(u32, bool)> {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        let zombie = fields.next()? == "Z";
-        Some((fields.next()?.parse().ok()?, zombie))
+        let stat = self.stat(pid);
+        Some((stat.get(1)?.parse().ok()?, stat[0] == "Z"))
+    }
+
+    /// What its `stat` says behind the name, which may hold anything: the state, proc_pid_stat(5)'s field 3, comes
+    /// first. Empty if the process is gone.
+    fn stat(&self, pid: u32) -> Vec<String> {
+        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_whitespace().map(String::from).collect()
+    }
+
+    /// Whether a process is in this state, a letter.
+    fn is_in_state(&self, pid: u32, state: &str) -> bool {
+        self.stat(pid).first().is_some_and(|found| found == state)
     }
 
     /// The numbers of all processes, and of their parents. (Whoever asks for the arguments of a process that forks
@@ -83,14 +94,7 @@ impl Lab {
 
     /// Where the stack of a process begins: somewhere else after each execve(2). (proc_pid_stat(5): field 28.)
     pub(crate) fn stack(&self, pid: u32) -> Option<u64> {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).ok()?;
-        stat.rsplit_once(')')?
-            .1
-            .split_whitespace()
-            .nth(25)?
-            .parse()
-            .ok()
-            .filter(|place| *place != 0)
+        self.stat(pid).get(25)?.parse().ok().filter(|place| *place != 0)
     }
 
     /// A file of a process, as the host's /proc has it.
@@ -190,29 +194,23 @@ impl Lab {
 
     /// Whether a process was stopped, and nobody has continued it.
     pub(crate) fn is_stopped(&self, pid: u32) -> bool {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        self.is_in_state(pid, "T")
     }
 
     /// Whether a process waits for something.
     pub(crate) fn is_waiting(&self, pid: u32) -> bool {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+        self.is_in_state(pid, "S")
     }
 
     /// Whether a process is in the foreground of its terminal, or has none. (proc_pid_stat(5): fields 5 and 8.)
     pub(crate) fn is_foreground(&self, pid: u32) -> bool {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        fields.get(5).is_none_or(|foreground| *foreground == "-1" || *foreground == fields[2])
+        let stat = self.stat(pid);
+        stat.get(5).is_none_or(|foreground| *foreground == "-1" || *foreground == stat[2])
     }
 
     /// Whether a process has a controlling terminal. (proc_pid_stat(5): field 7.)
     pub(crate) fn is_at_terminal(&self, pid: u32) -> bool {
-        let stat = fs::read_to_string(self.proc(pid, "stat")).unwrap_or_default();
-        let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(4));
-        field.is_some_and(|terminal| terminal != "0")
+        self.stat(pid).get(4).is_some_and(|terminal| terminal != "0")
     }
 
     /// A set of signals of a process: `SigBlk`, `SigIgn`, `SigCgt`, or `ShdPnd`, as proc_pid_status(5) calls them.

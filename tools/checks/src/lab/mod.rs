@@ -137,17 +137,11 @@ impl Lab {
     }
 
     /// Runs `program run ARGS` to its end.
-    ///
-    /// # Errors
-    /// If it has no end.
     pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Done<'_>> {
         self.start(args)?.end()
     }
 
     /// Starts `program run ARGS`.
-    ///
-    /// # Errors
-    /// If this machine cannot start anything any more.
     pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Running<'_>> {
         let mut argv = vec![OsString::from(self.program()), "run".into()];
         argv.extend(args.iter().map(|arg| arg.as_ref().to_os_string()));
@@ -155,9 +149,6 @@ impl Lab {
     }
 
     /// Starts any command line on the host; shows it as `shown`, or as it is.
-    ///
-    /// # Errors
-    /// As [`start`](Lab::start).
     pub fn start_as<S: AsRef<OsStr>>(
         &self,
         shown: Option<&str>,
@@ -167,9 +158,6 @@ impl Lab {
     }
 
     /// Starts a command line on the host as an ordinary user.
-    ///
-    /// # Errors
-    /// As [`start`](Lab::start).
     pub fn start_as_learner<S: AsRef<OsStr>>(&self, argv: &[S]) -> Result<Running<'_>> {
         self.spawn(None, argv, true)
     }
@@ -229,9 +217,6 @@ impl Lab {
     }
 
     /// Runs `program run ARGS`, in which one system call takes its time, if something here can do that.
-    ///
-    /// # Errors
-    /// As [`run`](Lab::run).
     pub fn run_slowed(&self, call: &str, args: &[&str]) -> Result<Done<'_>> {
         if !self.has_strace() {
             return self.run(args);
@@ -241,9 +226,6 @@ impl Lab {
 
     /// Runs `program run ARGS`, in which a system call fails with EIO: each process's first of this name, or its
     /// second, … Returns also what strace(1), which has to be there, has written of all calls of this name.
-    ///
-    /// # Errors
-    /// As [`run`](Lab::run).
     pub fn run_failing(
         &self,
         call: &str,
@@ -278,20 +260,11 @@ impl Lab {
         }
         let traced = || -> classroom::Result<Trace> {
             let lab = Lab::new(&self.program)?;
-            let strace = [
-                "timeout",
-                "--kill-after=1",
-                SECONDS,
-                "strace",
-                "-f",
-                "-y",
-                "-s",
-                "300",
-                "-o",
-                FILE,
-            ];
-            let calls = format!("trace={}", trace::CALLS);
-            let argv = strace.into_iter().chain(["-e", &calls]).map(String::from);
+            let calls = trace::CALLS;
+            let strace = format!(
+                "timeout --kill-after=1 {SECONDS} strace -f -y -s 300 -o {FILE} -e trace={calls}"
+            );
+            let argv = strace.split(' ').map(String::from);
             let argv = argv.chain([lab.program(), "run".into()]).chain(args.iter().cloned());
             let mut command = if learner { lab.host.learner(argv) } else { lab.host.command(argv) };
             classroom::output(&mut command)?;
@@ -301,9 +274,6 @@ impl Lab {
     }
 
     /// Starts a container that stays until [`Held::release`]: `sh -c 'SCRIPT; echo ready; read line'`.
-    ///
-    /// # Errors
-    /// If it does not get that far.
     pub fn hold(&self, options: &[&str], script: &str) -> Result<Held<'_>> {
         let script = format!("{script}echo ready; read line");
         let shell = ["sh", "-c", &script];

@@ -80,9 +80,6 @@ impl<'a> Running<'a> {
     }
 
     /// Sends a signal to the runner.
-    ///
-    /// # Errors
-    /// If the host does not answer.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let number = self.runner();
         self.signalled.set(true);
@@ -93,9 +90,6 @@ impl<'a> Running<'a> {
     }
 
     /// Reads stdout until this comes; returns what came before it.
-    ///
-    /// # Errors
-    /// If it does not come.
     pub fn until(&mut self, pattern: &str) -> Result<String> {
         let end = Instant::now() + self.lab.deadline;
         loop {
@@ -112,9 +106,6 @@ impl<'a> Running<'a> {
     }
 
     /// Waits for the end, with the end of the input.
-    ///
-    /// # Errors
-    /// If it does not come.
     pub fn end(mut self) -> Result<Done<'a>> {
         self.session.close();
         let end = Instant::now() + self.lab.deadline;
@@ -125,9 +116,6 @@ impl<'a> Running<'a> {
     }
 
     /// Waits for the end of the runner; what it has left in the background may still hold stdout.
-    ///
-    /// # Errors
-    /// If it does not come.
     pub fn exit(mut self) -> Result<Done<'a>> {
         let end = Instant::now() + self.lab.deadline;
         while self.session.status().is_none() {
@@ -303,9 +291,6 @@ pub struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Lets it go on to its end.
-    ///
-    /// # Errors
-    /// If that does not come.
     pub fn release(mut self) -> Result<Done<'a>> {
         self.running.say("go on");
         self.running.end()

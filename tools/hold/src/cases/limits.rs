@@ -9,7 +9,7 @@ use std::time::Instant;
 use classroom::error::Attempt;
 use classroom::{Cgroups, Session, output, until};
 
-use crate::lab::{Lab, Options, Running, around};
+use crate::lab::{Lab, Options, around};
 use crate::{Case, Outcome, Result, hold, not_applicable, only_root, same};
 
 const GROUP: &str = "limits";
@@ -27,8 +27,9 @@ pub const CASES: &[Case] = &[
         memory_grandchild,
         "a child eats the memory: the command lives on or is killed, the host goes on"
     ),
-    case!(10, cpu_quota, "half a CPU is at most 20 % more than that"),
-    case!(10, cpu_quota_all, "it is one quota for all processes of the container"),
+    case!(10, cpu_quota, "half a CPU is at most 20 % more than that" => |lab| half_a_cpu(lab, 1)),
+    case!(10, cpu_quota_all, "it is one quota for all processes of the container"
+        => |lab| half_a_cpu(lab, 4)),
     case!(10, tiny_memory, "a memory limit of one byte: no hang, nothing is left"),
     case!(10, pids_one, "a limit of one process: an error, no hang, nothing is left"),
     case!(10, no_controllers, "no cgroup file system: 125, and the command is not started"),
@@ -62,11 +63,6 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// Starts, or says that this runner has no limits.
-fn start<'a>(lab: &'a Lab, options: &Options, script: &str) -> Result<Running<'a>> {
-    lab.start_with(options, script)
-}
-
 fn cgroups(lab: &Lab) -> Result<&Cgroups> {
     lab.cgroups.as_ref().map_or_else(|| not_applicable("no limits"), Ok)
 }
@@ -79,14 +75,10 @@ fn memory(limit: u64) -> Options {
     Options { memory: Some(limit), ..Options::default() }
 }
 
-fn cpus(limit: f64) -> Options {
-    Options { cpus: Some(limit), ..Options::default() }
-}
-
 fn values(lab: &Lab) -> Outcome {
     let options =
         Options { pids: Some(17), memory: Some(50 << 20), cpus: Some(0.5), ..Options::default() };
-    let running = start(lab, &options, "echo ready; read x")?;
+    let running = lab.start_with(&options, "echo ready; read x")?;
     let cgroups = cgroups(lab)?;
     let pids = cgroups.read("pids.max", "pids/pids.max")?;
     let memory = cgroups.read("memory.max", "memory/memory.limit_in_bytes")?;
@@ -101,7 +93,7 @@ fn values(lab: &Lab) -> Outcome {
 /// until its last line of input: the shell that waits for that forks no more itself.
 fn bomb(lab: &Lab, options: &Options, limit: &str) -> Outcome {
     let bomb = "f() { f | f & }; echo ready; read x; test \"$x\" = go || exit 9; f; read x; exit 7";
-    let mut running = start(lab, options, bomb)?;
+    let mut running = lab.start_with(options, bomb)?;
     let cgroups = cgroups(lab)?;
     same("the limit", cgroups.read("pids.max", "pids/pids.max")?.as_str(), limit)?;
     running.session.send("go\n")?;
@@ -127,7 +119,7 @@ fn independent(lab: &Lab) -> Outcome {
     let fork =
         "i=0; while [ $i -lt 8 ]; do sleep 7777 & i=$((i+1)); done; echo ready; read x; exit 7";
     let small = "trap 'echo ready; exec sleep 7777' EXIT; ";
-    let mut full = start(lab, &pids(5), &format!("{small}{fork}"))?;
+    let mut full = lab.start_with(&pids(5), &format!("{small}{fork}"))?;
     let other = lab.run_with(&pids(20), &fork.replace("read x;", ""))?;
     full.session.close();
     for pid in lab.pids_of("sleep 7777") {
@@ -162,7 +154,7 @@ fn memory_grandchild(lab: &Lab) -> Outcome {
 fn usage(lab: &Lab, options: &Options, processes: usize) -> Result<f64> {
     let one = "while :; do :; done";
     let script = format!("{}echo ready; {one}", format!("sh -c '{one}' & ").repeat(processes - 1));
-    let running = start(lab, options, &script)?;
+    let running = lab.start_with(options, &script)?;
     let spent = || -> Result<u64> {
         let all = lab.host.run("cat /proc/[0-9]*/stat")?.stdout;
         let ticks = all.lines().filter_map(|line| {
@@ -186,13 +178,9 @@ fn usage(lab: &Lab, options: &Options, processes: usize) -> Result<f64> {
     Ok(spent as f64 / passed)
 }
 
-fn cpu_quota(lab: &Lab) -> Outcome {
-    let percent = usage(lab, &cpus(0.5), 1)?;
-    hold(percent <= 60.0, || format!("{percent:.0} % of a CPU"))
-}
-
-fn cpu_quota_all(lab: &Lab) -> Outcome {
-    let percent = usage(lab, &cpus(0.5), 4)?;
+fn half_a_cpu(lab: &Lab, processes: usize) -> Outcome {
+    let options = Options { cpus: Some(0.5), ..Options::default() };
+    let percent = usage(lab, &options, processes)?;
     hold(percent <= 60.0, || format!("{percent:.0} % of a CPU"))
 }
 

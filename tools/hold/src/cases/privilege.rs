@@ -48,8 +48,14 @@ pub const CASES: &[Case] = &[
         9,
         core_pattern_by_a_user,
         "an ordinary user's container cannot set /proc/sys/kernel/core_pattern"
+            => |lab| opened_by_a_user(lab, "/proc/sys/kernel/core_pattern")
     ),
-    case!(9, sysrq_by_a_user, "an ordinary user's container cannot write /proc/sysrq-trigger"),
+    case!(
+        9,
+        sysrq_by_a_user,
+        "an ordinary user's container cannot write /proc/sysrq-trigger"
+            => |lab| opened_by_a_user(lab, "/proc/sysrq-trigger")
+    ),
     case!(
         9,
         runner_text_busy,
@@ -249,13 +255,8 @@ fn opens(file: &str) -> String {
     format!("test -e {file} || exit 8; (: >>{file}) 2>/dev/null && exit 1; exit 7")
 }
 
-fn core_pattern_by_a_user(lab: &Lab) -> Outcome {
-    let out = by_a_user(lab, &["sh", "-c", &opens("/proc/sys/kernel/core_pattern")])?;
-    hold([7, 8].contains(&out.status), || "it opens for writing".into())
-}
-
-fn sysrq_by_a_user(lab: &Lab) -> Outcome {
-    let out = by_a_user(lab, &["sh", "-c", &opens("/proc/sysrq-trigger")])?;
+fn opened_by_a_user(lab: &Lab, file: &str) -> Outcome {
+    let out = by_a_user(lab, &["sh", "-c", &opens(file)])?;
     hold([7, 8].contains(&out.status), || "it opens for writing".into())
 }
 

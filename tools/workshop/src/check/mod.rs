@@ -174,35 +174,27 @@ impl Outcome {
 fn look(program: &Path, step: Option<Step>) -> Outcome {
     let mut bench = Bench::new(program);
     let asked = step.unwrap_or(Step::new(STEPS));
-    let mut outcome = Outcome { reached: 0, stopped: None };
-    for check in holding_at(asked) {
-        outcome.reached = check.from.number() - 1;
+    let mut stop = |check: &'static Check| match bench.run_unless_outgrown(check) {
+        None | Some(Verdict::Passed) => None,
+        Some(verdict) => Some((check, verdict)),
+    };
+    let mut reached = 0;
+    let mut stopped = holding_at(asked).find_map(|check| {
+        reached = check.from.number() - 1;
         progress(&format!("{} {}", check.from, check.title));
-        match bench.run_unless_outgrown(check) {
-            None | Some(Verdict::Passed) => {}
-            Some(verdict) => {
-                outcome.stopped = Some((check, verdict));
-                break;
-            }
-        }
-    }
-    if outcome.stopped.is_none() {
-        outcome.reached = asked.number();
+        stop(check)
+    });
+    if stopped.is_none() {
+        reached = asked.number();
     } else if step.is_none() {
         // Where no step was asked for, the last one that is reached may have checks that hold for it alone.
-        for check in checks::all().filter(|check| check.until.number() == outcome.reached) {
-            match bench.run_unless_outgrown(check) {
-                None | Some(Verdict::Passed) => {}
-                Some(verdict) => {
-                    outcome.reached -= 1;
-                    outcome.stopped = Some((check, verdict));
-                    break;
-                }
-            }
+        let mut its_own = checks::all().filter(|check| check.until.number() == reached);
+        if let Some(earlier) = its_own.find_map(stop) {
+            (reached, stopped) = (reached - 1, Some(earlier));
         }
     }
     progress("");
-    outcome
+    Outcome { reached, stopped }
 }
 
 /// Shows what is being looked at, on a terminal, in a line that the next one overwrites.

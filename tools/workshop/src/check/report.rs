@@ -172,16 +172,10 @@ fn moved(standing: &Standing) -> String {
         }
         let (lines, stand) =
             if many == 1 { ("line", "it stands") } else { ("lines", "they stand") };
-        let legend = match &behind[..] {
-            "" => format!(
-                "(the same {lines}, in another place: in step {} {stand} first)",
-                standing.at
-            ),
-            _ => format!(
-                "(the same {lines}, in another place: in step {} {stand} behind `{behind}`)",
-                standing.at
-            ),
-        };
+        let place = if behind.is_empty() { "first" } else { &format!("behind `{behind}`") };
+        let step = standing.at;
+        let legend =
+            format!("(the same {lines}, in another place: in step {step} {stand} {place})");
         text += &block("", &legend, DIM);
         rest = &rest[many..];
     }

@@ -8,21 +8,9 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use steps::Steps;
+use steps::repository;
 use tempfile::TempDir;
-
-/// The names of its steps.
-pub const STEPS: [&str; 10] = [
-    "step01_exec",
-    "step02_uts",
-    "step03_reexec",
-    "step04_pid",
-    "step05_chroot",
-    "step06_proc",
-    "step07_mount",
-    "step08_ipc_net",
-    "step09_user",
-    "step10_cgroups",
-];
 
 pub struct Repo {
     pub dir: TempDir,
@@ -36,14 +24,14 @@ impl Repo {
             Repo { dir: TempDir::new().unwrap(), workshop: env!("CARGO_BIN_EXE_workshop").into() };
         let mut lines =
             String::from("line();\ncommand.spawn();\nstatus.code()\nline();\nfn main() {}\n");
-        for (number, step) in (1..).zip(STEPS) {
-            lines += &format!("/// {step}\n");
-            let source = format!("//! Step {number:02}: idea {number}. More.\n{lines}");
-            repo.write(&format!("steps/{step}/src/main.rs"), &source);
-            repo.write(
-                &format!("steps/{step}/Cargo.toml"),
-                &format!("[package]\nname = \"{step}\"\n"),
-            );
+        let steps = Steps::find(repository()).unwrap();
+        for step in steps.all() {
+            let name = steps.name(step).unwrap();
+            lines += &format!("/// {name}\n");
+            let source = format!("//! Step {step}: idea {}. More.\n{lines}", step.number());
+            repo.write(&format!("steps/{name}/src/main.rs"), &source);
+            let manifest = format!("[package]\nname = \"{name}\"\n");
+            repo.write(&format!("steps/{name}/Cargo.toml"), &manifest);
         }
         repo.write("Cargo.toml", "");
         repo.write("my-container/Cargo.toml", "# typed by hand\n");
