@@ -63,14 +63,14 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["128 + signal"],
     },
-    check! { 1, not_found, "says 127 when there is no such command, and 126 when it cannot be executed",
+    check! { 1, not_found, "says 127 when there is no such command, 126 when it cannot be executed, 125 for want of room",
         read: "execve(2), env(1)",
         hints: [
             "spawn() returns an error. Which of its kinds is it?",
-            "ErrorKind::NotFound is 127, everything else that execve(2) says is 126. One line on stderr names the \
-             command.",
+            "ErrorKind::NotFound is 127, WouldBlock and OutOfMemory are 125 (too many processes, no memory), everything \
+             else that execve(2) says is 126. One line on stderr names the command.",
         ],
-        lines: ["ErrorKind::NotFound"],
+        lines: ["ErrorKind::NotFound", "ErrorKind::WouldBlock"],
     },
     check! { 1, usage, "says 2 for wrong usage",
         read: "exit(3)",
@@ -286,11 +286,19 @@ fn signal(lab: &Lab) -> Result<()> {
 }
 
 fn not_found(lab: &Lab) -> Result<()> {
+    const TRUE: &str = "/bin/true";
+    let room = "too many processes, or no memory (ErrorKind::WouldBlock, ErrorKind::OutOfMemory): \
+                that is not the command's fault, and so 125";
     for (command, wanted, why) in [
         ("no-such-command", 127, "not found is 127 (ErrorKind::NotFound)"),
         ("/bin", 126, "found, but not executable is 126 (here it is a folder)"),
+        (TRUE, 125, room),
     ] {
-        let done = lab.run(&[command])?;
+        let done = match command {
+            TRUE if !lab.has_strace() => continue,
+            TRUE => lab.run_without_room(TRUE)?,
+            _ => lab.run(&[command])?,
+        };
         let right = done.status == Some(wanted);
         let said = excerpt(&done.stderr);
         if right && said.contains(command) && !said.contains("panicked") {
@@ -304,7 +312,11 @@ fn not_found(lab: &Lab) -> Result<()> {
             format!("the error of spawn() was not translated to env(1)'s exit statuses: {why}")
         };
         let expected = format!("exit status {wanted}, and a line on stderr that names {command}");
-        return Err(done.wrong(expected, done.ending(), cause));
+        let got = match command {
+            TRUE => format!("{}, although execve({TRUE:?}) = EAGAIN", done.ending()),
+            _ => done.ending(),
+        };
+        return Err(done.wrong(expected, got, cause));
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         |it| not_taken(it) && bind(it).is_none(),
-        "EINVAL: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
+        "EINVAL or EBUSY: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
          it first (MS_BIND), on \"/\" or on itself",
     ),
     seen(

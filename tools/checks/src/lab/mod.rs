@@ -221,7 +221,7 @@ impl Lab {
         if !self.has_strace() {
             return self.run(args);
         }
-        self.run_injected(&format!("{call}:delay_enter=100000"), args)
+        self.run_injected(&format!("{call}:delay_enter=100000"), &[], args)
     }
 
     /// Runs `program run ARGS`, in which a system call fails with EIO: each process's first of this name, or its
@@ -232,17 +232,24 @@ impl Lab {
         number: usize,
         args: &[&str],
     ) -> Result<(Done<'_>, String)> {
-        let done = self.run_injected(&format!("{call}:error=EIO:when={number}"), args)?;
+        let done = self.run_injected(&format!("{call}:error=EIO:when={number}"), &[], args)?;
         Ok((done, self.host.read(INJECTED)?))
     }
 
-    fn run_injected(&self, what: &str, args: &[&str]) -> Result<Done<'_>> {
+    /// Runs `program run COMMAND`, a path, whose execve(2) fails with EAGAIN. (strace(1) has to be there.)
+    pub fn run_without_room(&self, command: &str) -> Result<Done<'_>> {
+        let only = ["-P", command, "-e", "quiet=path-resolution"];
+        self.run_injected("execve:error=EAGAIN", &only, &[command])
+    }
+
+    fn run_injected(&self, what: &str, only: &[&str], args: &[&str]) -> Result<Done<'_>> {
         let call = what.split(':').next().unwrap_or_default();
         let (trace, inject) = (format!("trace={call}"), format!("inject={what}"));
         let program = self.program();
-        let strace = ["strace", "-f", "-o", INJECTED, "-e", &trace, "-e", &inject, &program, "run"];
+        let strace = ["strace", "-f", "-q", "-o", INJECTED, "-e", &trace, "-e", &inject];
         let shown = self.typed(&[&["run"], args].concat());
-        let mut running = self.start_as(Some(&shown), &[&strace, args].concat())?;
+        let mut running =
+            self.start_as(Some(&shown), &[&strace, only, &[&program, "run"], args].concat())?;
         running.command = args.iter().map(OsString::from).collect();
         running.args = running.command.clone();
         running.plain = true;

@@ -43,6 +43,9 @@ const STEP_01: &str = r#"
 case $1 in run) shift ;; *) echo "unknown subcommand" >&2; exit 2 ;; esac
 [ $# -gt 0 ] || { echo "usage: run COMMAND" >&2; exit 2; }
 "$@"
+status=$?
+[ $status = 126 ] && [ -f "$1" ] && status=125 # there was no room for it
+exit $status
 "#;
 
 /// The same, with all exit statuses swallowed.
