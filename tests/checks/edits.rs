@@ -9,13 +9,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use classroom::Error;
-use classroom::Result;
-use steps::Change;
-use steps::Step;
-use steps::Steps;
-use steps::Variant;
-use steps::repository;
+use classroom::{Error, Result};
+use steps::{Change, Step, Steps, Variant, repository};
 
 /// A changed step.
 pub struct Edited {

@@ -7,14 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use checks::Bench;
-use checks::Verdict;
-use classroom::Error;
-use classroom::Result;
-use classroom::trial;
-use steps::Step;
-use steps::Steps;
-use steps::repository;
+use checks::{Bench, Verdict};
+use classroom::{Error, Result, trial};
+use steps::{Step, Steps, repository};
 
 static PROGRAMS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     let steps = Steps::find(repository()).and_then(|steps| steps.programs(Step::all()));

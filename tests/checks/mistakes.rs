@@ -9,15 +9,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use checks::Bench;
-use checks::Verdict;
-use checks::holding_at;
-use checks_tests::Edited;
-use checks_tests::build;
-use classroom::Error;
-use classroom::Result;
+use checks::{Bench, Verdict, holding_at};
+use checks_tests::{Edited, build};
 use classroom::root::is_root;
-use classroom::trial;
+use classroom::{Error, Result, trial};
 
 static MISTAKES: LazyLock<Vec<Edited>> =
     LazyLock::new(|| Edited::all(include_str!("mistakes.txt")));

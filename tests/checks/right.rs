@@ -6,14 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use checks::Bench;
-use checks::Verdict;
-use checks::holding_at;
-use checks_tests::Edited;
-use checks_tests::build;
-use classroom::Error;
-use classroom::Result;
-use classroom::trial;
+use checks::{Bench, Verdict, holding_at};
+use checks_tests::{Edited, build};
+use classroom::{Error, Result, trial};
 
 static SOLUTIONS: LazyLock<Vec<Edited>> = LazyLock::new(|| Edited::all(include_str!("right.txt")));
 

@@ -7,20 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use classroom::Error;
-use classroom::Result;
 use classroom::error::Attempt;
-use classroom::trial;
 use classroom::trial::Trial;
+use classroom::{Error, Result, trial};
 use guide::Text;
-use guide::document::Document;
-use guide::document::Kind;
+use guide::document::{Document, Kind};
 use guide::session::Stage;
-use steps::Change;
-use steps::Step;
-use steps::Steps;
-use steps::Variant;
-use steps::repository;
+use steps::{Change, Step, Steps, Variant, repository};
 
 const STEP: Step = Step::new(10);
 const NAME: &str = "locks";

@@ -3,24 +3,17 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use classroom::Error;
-use classroom::Result;
 use classroom::error::Attempt;
-use steps::Step;
-use steps::Steps;
+use classroom::{Error, Result};
+use steps::{Step, Steps};
 use tempfile::TempDir;
 
-/// Where no file tells, only a trial: sudo alone can read its rules, which calls a filter refuses is in no file, and what
-/// root may not read it finds out when it tries.
+/// Where no file tells, only a trial: sudo alone can read its rules, which calls a filter refuses is in no file, and
+/// what root may not read it finds out when it tries.
 const SILENT: &[&str] = &["not_in_sudoers", "system_calls_filtered", "home_closed_to_root"];
 
 pub struct Machine {

@@ -9,12 +9,9 @@ use std::sync::OnceLock;
 
 use classroom::Result;
 use classroom::root::variables;
-use classroom::trial::Trial;
-use classroom::trial::run_as_root;
-use classroom::trial::trial;
+use classroom::trial::{Trial, run_as_root, trial};
 
-use machine::Machine;
-use machine::Shop;
+use machine::{Machine, Shop};
 
 /// Who uses it.
 const ROOT: &str = "";

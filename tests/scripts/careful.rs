@@ -4,12 +4,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use nix::unistd::geteuid;
-use scripts_tests::repository;
-use scripts_tests::script;
+use scripts_tests::{repository, script};
 use tempfile::TempDir;
 
 fn said(output: &Output) -> String {

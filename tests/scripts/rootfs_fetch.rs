@@ -2,33 +2,16 @@
 
 use std::borrow::BorrowMut;
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
-use std::io::stderr;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::fs::symlink;
+use std::io::{BufRead, BufReader, Read, Write, stderr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Output;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use nix::sys::signal::Signal;
-use nix::sys::signal::kill;
-use nix::sys::signal::killpg;
-use nix::unistd::Pid;
-use nix::unistd::geteuid;
-use scripts_tests::Answer;
-use scripts_tests::Mirror;
-use scripts_tests::path_without;
-use scripts_tests::repository;
-use scripts_tests::script;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, geteuid};
+use scripts_tests::{Answer, Mirror, path_without, repository, script};
 use tempfile::TempDir;
 
 /// Nothing listens on port 1.

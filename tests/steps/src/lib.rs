@@ -3,23 +3,12 @@
 //! A test gets a fresh [`Lab`]. Those of step 10 need root: the test program becomes root if it can, and otherwise
 //! counts them as ignored.
 
-use std::ops::Deref;
-use std::ops::RangeInclusive;
+use std::ops::{Deref, RangeInclusive};
 use std::path::Path;
 use std::process::ExitCode;
 
-use classroom::Cgroups;
-use classroom::Host;
-use classroom::Output;
-use classroom::Result;
-use classroom::Session;
-use classroom::Setup;
-use classroom::output;
-use classroom::repository;
-use classroom::root::give_back;
-use classroom::root::variables;
-use classroom::trial;
-use classroom::until;
+use classroom::root::{give_back, variables};
+use classroom::{Cgroups, Host, Output, Result, Session, Setup, output, repository, trial, until};
 
 /// A test, and its name.
 type Test = (&'static str, fn(&Lab) -> Result<()>);

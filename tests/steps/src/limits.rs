@@ -2,10 +2,7 @@
 
 use std::fs;
 
-use classroom::Result;
-use classroom::Session;
-use classroom::normal;
-use classroom::until;
+use classroom::{Result, Session, normal, until};
 
 use crate::*;
 

@@ -3,10 +3,7 @@
 
 use std::fs;
 
-use classroom::Result;
-use classroom::Session;
-use classroom::normal;
-use classroom::output;
+use classroom::{Result, Session, normal, output};
 
 use crate::*;
 

@@ -3,10 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use classroom::Result;
-use classroom::Session;
-use classroom::output;
-use classroom::until;
+use classroom::{Result, Session, output, until};
 
 use crate::*;
 

@@ -2,11 +2,7 @@
 
 use std::fs;
 
-use classroom::Result;
-use classroom::Session;
-use classroom::normal;
-use classroom::output;
-use classroom::until;
+use classroom::{Result, Session, normal, output, until};
 
 use crate::*;
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use classroom::Result;
-use classroom::output;
 use classroom::root::is_root;
+use classroom::{Result, output};
 
 use crate::*;
 

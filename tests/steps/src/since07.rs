@@ -3,8 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use classroom::Result;
-use classroom::Session;
+use classroom::{Result, Session};
 
 use crate::*;
 

@@ -2,12 +2,8 @@
 
 use std::fs;
 
-use classroom::Result;
-use classroom::Session;
-use classroom::normal;
-use classroom::output;
 use classroom::root::is_root;
-use classroom::until;
+use classroom::{Result, Session, normal, output, until};
 
 use crate::*;
 

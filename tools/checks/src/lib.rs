@@ -10,12 +10,10 @@
 //! - [`lab`]: what a check has at hand.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use classroom::Error;
-use classroom::repository;
 use classroom::root::is_root;
+use classroom::{Error, repository};
 use steps::Step;
 
 /// A check: the step that brings it, the function that makes the observation and gives it its name, what the program

@@ -3,18 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use classroom::Error;
-use classroom::Result;
-use classroom::root::is_root;
-use classroom::root::variables;
-use classroom::trial;
+use classroom::root::{is_root, variables};
+use classroom::{Error, Result, trial};
 use steps::Step;
 
-use crate::Bench;
-use crate::Check;
-use crate::Failure;
-use crate::Verdict;
-use crate::holding_at;
+use crate::{Bench, Check, Failure, Verdict, holding_at};
 
 /// Runs the tests of this program: by root, if the program makes a cgroup.
 pub fn main(program: &'static Path) -> ExitCode {

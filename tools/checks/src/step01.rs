@@ -3,13 +3,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::Cause;
-use crate::Check;
-use crate::Result;
-use crate::lab::Lab;
-use crate::lab::excerpt;
-use crate::lab::shortened;
+use crate::lab::{Lab, excerpt, shortened};
 use crate::step04::APART;
+use crate::{Cause, Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 1, runs, "runs a command, with its output",
@@ -63,12 +59,12 @@ pub const CHECKS: &[Check] = &[
         ],
         lines: ["128 + signal"],
     },
-    check! { 1, not_found, "says 127 when there is no such command, 126 when it cannot be executed, 125 for want of room",
+    check! { 1, not_found, "says 127 where there is no such command, 126 where it cannot be executed, 125 without room",
         read: "execve(2), env(1)",
         hints: [
             "spawn() returns an error. Which of its kinds is it?",
-            "ErrorKind::NotFound is 127, WouldBlock and OutOfMemory are 125 (too many processes, no memory), everything \
-             else that execve(2) says is 126. One line on stderr names the command.",
+            "ErrorKind::NotFound is 127, WouldBlock and OutOfMemory are 125 (too many processes, no memory), \
+             everything else that execve(2) says is 126. One line on stderr names the command.",
         ],
         lines: ["ErrorKind::NotFound", "ErrorKind::WouldBlock"],
     },

@@ -1,8 +1,7 @@
 //! Step 02: a hostname of its own.
 
-use crate::Check;
-use crate::Result;
 use crate::lab::Lab;
+use crate::{Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 2, hostname_out, "keeps a new hostname inside from renaming the host",

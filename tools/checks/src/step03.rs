@@ -1,9 +1,8 @@
 //! Step 03: some set-up can only happen inside, before the command.
 
-use crate::Check;
-use crate::Result;
 use crate::lab::Lab;
 use crate::step02::RENAMED;
+use crate::{Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 3, named, "is called `container` from the beginning",

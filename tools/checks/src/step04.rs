@@ -4,16 +4,8 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::Cause;
-use crate::Check;
-use crate::Result;
-use crate::Stop;
-use crate::lab;
-use crate::lab::Done;
-use crate::lab::Held;
-use crate::lab::Lab;
-use crate::lab::Process;
-use crate::lab::Running;
+use crate::lab::{Done, Held, Lab, Process, Running};
+use crate::{Cause, Check, Result, Stop, lab};
 
 pub const CHECKS: &[Check] = &[
     check! { 4, pids, "numbers its processes from 1",

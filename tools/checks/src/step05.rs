@@ -2,12 +2,9 @@
 
 use std::fs;
 
-use crate::Cause;
-use crate::Check;
-use crate::Result;
-use crate::lab::Lab;
-use crate::lab::shortened;
+use crate::lab::{Lab, shortened};
 use crate::step07::OLD_ROOT;
+use crate::{Cause, Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 5, root, "sees the root filesystem, and nothing of the host's files",

@@ -3,15 +3,10 @@
 use classroom::Session;
 use nix::sys::signal::Signal;
 
-use crate::Cause;
-use crate::Check;
-use crate::Result;
-use crate::causes::PROC_ON_HOST;
-use crate::causes::SHARED;
-use crate::lab::Lab;
-use crate::lab::Mount;
-use crate::lab::points;
+use crate::causes::{PROC_ON_HOST, SHARED};
+use crate::lab::{Lab, Mount, points};
 use crate::step05::need_root;
+use crate::{Cause, Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 6, proc, "has a /proc that shows its own processes, and only them",

@@ -6,15 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use classroom::root::is_root;
 use nix::sys::signal::Signal;
 
-use crate::Cause;
-use crate::Check;
-use crate::Result;
 use crate::causes::SHARED;
-use crate::lab::Lab;
-use crate::lab::NULL;
-use crate::lab::points;
+use crate::lab::{Lab, NULL, points};
 use crate::step05::need_root;
 use crate::step06::need_proc;
+use crate::{Cause, Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 7, starts, "starts on a host whose mounts are shared",

@@ -1,9 +1,8 @@
 //! Step 08: two more globals: message queues, and the network stack.
 
-use crate::Check;
-use crate::Result;
 use crate::lab::Lab;
 use crate::step06::need_proc;
+use crate::{Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 8, ipc, "sees none of the host's message queues",

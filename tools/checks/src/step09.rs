@@ -2,18 +2,11 @@
 
 use std::fs;
 
-use classroom::fence;
-use classroom::output;
 use classroom::root::is_root;
+use classroom::{fence, output};
 
-use crate::Cause;
-use crate::Check;
-use crate::Failure;
-use crate::Result;
-use crate::Stop;
-use crate::lab::Held;
-use crate::lab::Lab;
-use crate::lab::excerpt;
+use crate::lab::{Held, Lab, excerpt};
+use crate::{Cause, Check, Failure, Result, Stop};
 
 pub const CHECKS: &[Check] = &[
     check! { 9, without_root, "works without root",

@@ -1,18 +1,13 @@
 //! Step 10: namespaces limit what you see, cgroups what you use.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use classroom::Cgroups;
 use nix::sys::signal::Signal;
 
-use crate::Check;
-use crate::Result;
-use crate::Stop;
-use crate::lab::Held;
-use crate::lab::Lab;
-use crate::lab::excerpt;
+use crate::lab::{Held, Lab, excerpt};
+use crate::{Check, Result, Stop};
 
 pub const CHECKS: &[Check] = &[
     check! { 10, pids_limit, "has room for 20 processes, or as many as --pids-limit says",

@@ -5,17 +5,11 @@
 //! trees.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::Error;
-use crate::Host;
-use crate::Result;
 use crate::error::Attempt;
-use crate::fence::LEAF;
-use crate::fence::TREES;
-use crate::fence::Wall;
-use crate::until;
+use crate::fence::{LEAF, TREES, Wall};
+use crate::{Error, Host, Result, until};
 
 /// What was made in the trees of one host.
 pub struct Cgroups {

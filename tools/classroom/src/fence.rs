@@ -14,21 +14,15 @@
 use std::fs;
 use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sys::resource::Resource;
-use nix::sys::resource::getrlimit;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
 
-use crate::Error;
-use crate::Result;
-use crate::root::is_root;
-use crate::root::quoted;
-use crate::undisturbed;
+use crate::root::{is_root, quoted};
+use crate::{Error, Result, undisturbed};
 
 /// How many processes there may be on a host, unless its maker asks for more.
 pub const PROCESSES: u32 = 400;

@@ -4,38 +4,22 @@ use std::ffi::OsStr;
 use std::fs;
 use std::fs::Permissions;
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
-use std::process::ChildStdin;
-use std::process::Command;
-use std::process::Stdio;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::mkfifo;
 use steps::repository;
 
-use crate::Error;
-use crate::Output;
-use crate::Result;
-use crate::Session;
 use crate::error::Attempt;
-use crate::fence::DISK;
-use crate::fence::FILES;
-use crate::fence::Fence;
-use crate::fence::PROCESSES;
-use crate::output;
+use crate::fence::{DISK, FILES, Fence, PROCESSES};
 use crate::root::is_root;
 use crate::session::until;
+use crate::{Error, Output, Result, Session, output};
 
 /// The root file system: `$ROOTFS`, or `rootfs/` in the repository, which
 /// `rootfs-fetch.sh` makes if it is missing. However many test processes ask at once: it locks.

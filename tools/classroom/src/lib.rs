@@ -27,8 +27,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 pub mod cgroup;
 pub mod error;
@@ -40,15 +39,9 @@ pub mod session;
 pub mod trial;
 
 pub use cgroup::Cgroups;
-pub use error::Error;
-pub use error::Result;
-pub use host::Host;
-pub use host::Setup;
-pub use host::rootfs;
-pub use session::Output;
-pub use session::Session;
-pub use session::output;
-pub use session::until;
+pub use error::{Error, Result};
+pub use host::{Host, Setup, rootfs};
+pub use session::{Output, Session, output, until};
 pub use steps::repository;
 
 use error::Attempt;

@@ -1,19 +1,13 @@
 //! Root: whether this is root, and how a program that needs it starts itself again.
 
 use std::env;
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::IsTerminal;
-use std::io::Write;
-use std::io::stderr;
-use std::io::stdin;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::lchown;
+use std::io::{IsTerminal, Write, stderr, stdin};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Whether this process is root on this machine.
 pub fn is_root() -> bool {

@@ -4,38 +4,24 @@
 //! after it with what it waited for and all that had come until then.
 
 use std::fs::File;
-use std::io::Read;
-use std::io::Write;
-use std::os::fd::AsRawFd;
-use std::os::fd::OwnedFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::Location;
 use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitStatus;
-use std::process::Stdio;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::sync_channel;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use nix::pty::grantpt;
-use nix::pty::posix_openpt;
-use nix::pty::ptsname_r;
-use nix::pty::unlockpt;
-use nix::sys::signal::Signal;
-use nix::sys::signal::kill;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Error;
-use crate::Result;
 use crate::error::Attempt;
+use crate::{Error, Result};
 
 /// How long a wait may last: far more than a loaded machine, or one that is emulated, needs.
 pub const DEADLINE: Duration = Duration::from_secs(60);

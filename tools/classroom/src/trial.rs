@@ -2,21 +2,15 @@
 //! reason, and not as passed: only when it runs does it know.
 
 use std::env;
-use std::io::Write;
-use std::io::stderr;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use libtest_mimic::Arguments;
-use libtest_mimic::Completion;
-use libtest_mimic::Failed;
 pub use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Completion, Failed};
 
-use crate::Error;
-use crate::Result;
-use crate::root::Variables;
-use crate::root::become_root;
-use crate::root::is_root;
+use crate::root::{Variables, become_root, is_root};
+use crate::{Error, Result};
 
 /// The trials of a test program, by the names of their functions: `trials![one, two]`. A function returns a
 /// [`Result`](crate::Result), or panics.

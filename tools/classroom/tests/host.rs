@@ -2,19 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use classroom::Cgroups;
-use classroom::Host;
-use classroom::Result;
-use classroom::Session;
-use classroom::Setup;
 use classroom::fence::Hits;
-use classroom::normal;
-use classroom::output;
 use classroom::root::is_root;
-use classroom::trial;
+use classroom::{Cgroups, Host, Result, Session, Setup, normal, output, trial};
 
 const PROGRAM: &str = "/usr/bin/true";
 

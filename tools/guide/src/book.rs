@@ -10,31 +10,17 @@
 pub mod html;
 mod prose;
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Component;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::Context;
-use anyhow::bail;
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 use steps::Steps;
 
-use crate::document::Block;
-use crate::document::Chapter;
-use crate::document::Document;
-use crate::document::Kind;
-use crate::document::Part;
-use crate::document::PartKind;
-use crate::quote::Minutes;
-use crate::quote::duration;
-use crate::quote::minutes;
-use crate::quote::minutes_of;
+use crate::document::{Block, Chapter, Document, Kind, Part, PartKind};
+use crate::quote::{Minutes, duration, minutes, minutes_of};
 
 /// What is in the book beside the guide: Markdown files that it leads to.
 const MORE: &[&str] = &["teaching.md", "tools/bench/figures.md"];

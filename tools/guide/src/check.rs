@@ -1,21 +1,15 @@
 //! What is checked beyond the blocks: that every hunk is shown, links, man pages.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use regex::Regex;
-use steps::Steps;
-use steps::git;
+use steps::{Steps, git};
 
-use crate::Problem;
-use crate::Report;
-use crate::Task;
-use crate::document::Document;
-use crate::document::Kind;
-use crate::document::Words;
+use crate::document::{Document, Kind, Words};
+use crate::{Problem, Report, Task};
 
 /// Makes all checks.
 pub fn all(task: &Task, document: &Document, report: &mut Report) -> anyhow::Result<()> {

@@ -8,21 +8,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use anyhow::Context;
-use anyhow::anyhow;
-use anyhow::bail;
-use anyhow::ensure;
-use pulldown_cmark::CodeBlockKind;
-use pulldown_cmark::Event;
-use pulldown_cmark::Options;
-use pulldown_cmark::Parser;
-use pulldown_cmark::Tag;
-use pulldown_cmark::TagEnd;
-use pulldown_cmark::TextMergeWithOffset;
+use anyhow::{Context, anyhow, bail, ensure};
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd, TextMergeWithOffset};
 use steps::Step;
 
-use crate::Problem;
-use crate::session;
+use crate::{Problem, session};
 
 /// A guide, taken apart. Lines are counted from 0.
 #[derive(Default)]

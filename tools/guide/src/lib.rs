@@ -42,23 +42,16 @@ pub mod session;
 use std::fmt;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
-use anyhow::anyhow;
-use anyhow::ensure;
+use anyhow::{Context, anyhow, ensure};
 use steps::Steps;
 use tempfile::NamedTempFile;
 
-use document::Block;
-use document::Chapter;
-use document::Document;
-use document::Kind;
+use document::{Block, Chapter, Document, Kind};
 use session::Stage;
 
 /// What to do, with which guide.

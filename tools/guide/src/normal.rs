@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use classroom::normal::is_borrowed;
-use regex::Captures;
-use regex::Regex;
+use regex::{Captures, Regex};
 
 /// What has been given another name in this session, and that name.
 pub struct Normal {

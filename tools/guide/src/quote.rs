@@ -1,16 +1,10 @@
 //! What is quoted from the steps: differences, items, solutions; and the two tables.
 
-use anyhow::Context;
-use anyhow::bail;
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 use regex::Regex;
-use steps::Step;
-use steps::Steps;
-use steps::git;
+use steps::{Step, Steps, git};
 
-use crate::document::Chapter;
-use crate::document::Document;
-use crate::document::PartKind;
+use crate::document::{Chapter, Document, PartKind};
 
 /// `lines` as a fenced block, with a fence that none of them closes.
 pub fn fence(language: &str, lines: &[String]) -> Vec<String> {

@@ -28,30 +28,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use anyhow::bail;
-use anyhow::ensure;
-use classroom::Cgroups;
-use classroom::Host;
-use classroom::Session;
-use classroom::Setup;
+use anyhow::{Context, bail, ensure};
 use classroom::normal::is_borrowed;
 use classroom::root::is_root;
+use classroom::{Cgroups, Host, Session, Setup};
 use regex::Regex;
-use steps::Step;
-use steps::Steps;
+use steps::{Step, Steps};
 
 use crate::Text;
-use crate::normal::Normal;
-use crate::normal::plain;
-use crate::normal::without_flood;
+use crate::normal::{Normal, plain, without_flood};
 use crate::quote::fence;
 
 /// How long a host may stay busy (a loop that never sleeps) before we go on all the same.

@@ -2,21 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use classroom::Error;
-use classroom::Result;
 use classroom::error::Attempt;
 use classroom::root::is_root;
-use classroom::trial;
-use classroom::trials;
-use guide::Report;
-use guide::Task;
-use guide::document::Document;
-use guide::document::Part;
-use guide::document::PartKind;
+use classroom::{Error, Result, trial, trials};
+use guide::document::{Document, Part, PartKind};
+use guide::{Report, Task};
 use steps::Steps;
 use tempfile::TempDir;
 

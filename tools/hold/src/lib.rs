@@ -27,8 +27,7 @@ use classroom::Error;
 use classroom::root::is_root;
 
 pub use cases::CASES;
-pub use lab::Lab;
-pub use lab::Runner;
+pub use lab::{Lab, Runner};
 
 /// What one case is about.
 pub struct Case {

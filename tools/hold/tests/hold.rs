@@ -3,16 +3,10 @@
 
 use std::process::ExitCode;
 
-use classroom::Error;
-use classroom::Result;
-use classroom::trial;
 use classroom::trial::Trial;
-use hold::Case;
-use hold::Decision;
-use hold::Failure;
-use hold::Outcome;
-use hold::Runner;
+use classroom::{Error, Result, trial};
 use hold::lab::LOCKS;
+use hold::{Case, Decision, Failure, Outcome, Runner};
 
 fn main() -> ExitCode {
     if hold::helper::called() {

@@ -1,12 +1,10 @@
 //! Limits: what the files of a cgroup say. cgroups(7) has the names of both versions.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::machine::Machine;
-use crate::proc::Member;
-use crate::proc::Mount;
+use crate::proc::{Member, Mount};
 
 /// The three controllers that the workshop uses.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -1,19 +1,13 @@
 //! What has just changed: from picture to picture.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cgroup::Controller;
-use crate::details::Details;
-use crate::details::Value;
-use crate::machine::Kind;
-use crate::machine::Process;
-use crate::machine::Snapshot;
-use crate::model::Cell;
-use crate::model::Letter;
-use crate::model::Picture;
+use crate::details::{Details, Value};
+use crate::machine::{Kind, Process, Snapshot};
+use crate::model::{Cell, Letter, Picture};
 
 /// How long a change is marked.
 const MARKED: Duration = Duration::from_secs(3);

@@ -3,22 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cgroup;
 use crate::cgroup::Limit;
-use crate::inside;
 use crate::inside::Peeks;
-use crate::machine::Kind;
-use crate::machine::Machine;
-use crate::machine::Place;
-use crate::machine::Snapshot;
-use crate::model::Cell;
-use crate::model::Container;
-use crate::model::Letter;
-use crate::model::Picture;
-use crate::proc;
-use crate::proc::Member;
-use crate::proc::Mount;
-use crate::proc::Range;
+use crate::machine::{Kind, Machine, Place, Snapshot};
+use crate::model::{Cell, Container, Letter, Picture};
+use crate::proc::{Member, Mount, Range};
+use crate::{cgroup, inside, proc};
 
 /// What is in a namespace.
 #[derive(Clone, Debug, Eq, PartialEq)]

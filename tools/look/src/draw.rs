@@ -6,15 +6,10 @@ mod tree;
 use crate::changes::Marks;
 use crate::details::Details;
 use crate::machine::Kind;
-use crate::model::Cell;
-use crate::model::Picture;
-use crate::paper::Line;
-use crate::paper::Paper;
-use crate::paper::Style;
-use crate::paper::harmless;
+use crate::model::{Cell, Picture};
+use crate::paper::{Line, Paper, Style, harmless};
 
-use contents::contents;
-use contents::limits;
+use contents::{contents, limits};
 use tree::tree;
 
 /// What the two sides of `1000=0` are.

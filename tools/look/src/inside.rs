@@ -11,18 +11,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::thread::LinkNameSpaceType;
-use rustix::thread::move_into_link_name_space;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::machine::Id;
-use crate::machine::Kind;
-use crate::machine::Place;
-use crate::machine::Process;
+use crate::machine::{Id, Kind, Place, Process};
 use crate::proc;
 
 /// The hidden subcommand with which `look` runs itself: `look peek PID`.

@@ -3,28 +3,19 @@
 //! What counts as *the host's* is what `look` itself has: PID 1's links are closed to an ordinary user, and where they
 //! are not, they are the same.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Context;
-use rustix::fs::AtFlags;
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
-use rustix::fs::StatxFlags;
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::proc;
-use crate::proc::Member;
-use crate::proc::Mount;
-use crate::proc::Range;
-use crate::proc::Stat;
+use crate::proc::{Member, Mount, Range, Stat};
 
 /// What a process may have of its own: the namespaces, and its root directory. In the order in which the workshop
 /// takes them from the host, so that the picture fills from the left.

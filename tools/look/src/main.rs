@@ -1,31 +1,22 @@
 //! `cargo workshop look`: see the library.
 
 use std::io;
-use std::io::IsTerminal;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::Parser;
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
 use look::changes::Changes;
 use look::details::details;
-use look::draw::draw;
-use look::draw::status;
-use look::inside;
+use look::draw::{draw, status};
 use look::inside::Peeks;
 use look::machine::Machine;
-use look::model::Names;
-use look::model::Room;
-use look::model::picture;
-use look::paper::Line;
-use look::paper::Paper;
-use look::screen;
-use look::screen::Event;
-use look::screen::Screen;
+use look::model::{Names, Room, picture};
+use look::paper::{Line, Paper};
+use look::screen::{Event, Screen};
+use look::{inside, screen};
 use signal_hook::low_level::emulate_default_handler;
 
 /// Draws the containers that run right now, and what each of their processes shares with the host.

@@ -1,15 +1,9 @@
 //! From the processes of a moment to a picture: which of them are shown, and in which order, and what each of them
 //! shares with the host.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::machine::Id;
-use crate::machine::Kind;
-use crate::machine::PROGRAM_ITSELF;
-use crate::machine::Place;
-use crate::machine::Process;
-use crate::machine::Snapshot;
+use crate::machine::{Id, Kind, PROGRAM_ITSELF, Place, Process, Snapshot};
 use crate::proc;
 
 /// Names a container: 0 is A, 25 Z, 26 AA.

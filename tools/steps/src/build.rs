@@ -1,17 +1,12 @@
 //! Building: the steps as they are, and with something changed.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
-use anyhow::bail;
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 
-use crate::Step;
-use crate::Steps;
-use crate::git;
+use crate::{Step, Steps, git};
 
 /// A step with something changed.
 pub struct Variant<'a> {

@@ -11,19 +11,14 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::sync::Mutex;
 
-use anyhow::Context;
-use anyhow::bail;
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 
-pub use build::Change;
-pub use build::Variant;
-pub use build::Variants;
+pub use build::{Change, Variant, Variants};
 
 /// How many steps the workshop has.
 pub const STEPS: u8 = 10;

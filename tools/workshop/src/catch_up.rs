@@ -3,22 +3,14 @@
 use std::fs;
 use std::fs::File;
 use std::io;
-use std::io::ErrorKind;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::ExitCode;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
-use anyhow::Context;
-use anyhow::anyhow;
-use anyhow::bail;
+use anyhow::{Context, anyhow, bail};
 
-use crate::check;
-use crate::owner;
-use crate::repo::Repo;
-use crate::repo::Step;
-use crate::say;
+use crate::repo::{Repo, Step};
+use crate::{check, owner, say};
 
 /// Puts step N into my-container.
 pub fn catch_up(repo: &Repo, step: Step) -> anyhow::Result<ExitCode> {

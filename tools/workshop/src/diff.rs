@@ -2,19 +2,14 @@
 
 use std::env;
 use std::fs;
-use std::io::IsTerminal;
-use std::io::stdout;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::process::Stdio;
+use std::io::{IsTerminal, stdout};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
 
-use anyhow::Context;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use steps::git;
 
-use crate::repo::Repo;
-use crate::repo::Step;
+use crate::repo::{Repo, Step};
 use crate::say;
 
 /// Shows what a step adds to the one before, or to another one.

@@ -4,36 +4,21 @@
 //! run` would use it. The probes say why it fails, and what to do. Each looks at files only (/proc, /sys, the root
 //! filesystem, PATH), below a folder that stands for `/`: so it can be shown any machine there is.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::iter::successors;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::unistd::AccessFlags;
-use nix::unistd::access;
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
-use crate::owner;
-use crate::repo::Repo;
-use crate::repo::STEPS;
-use crate::repo::Step;
-use crate::say;
-use crate::say::BOLD;
-use crate::say::DIM;
-use crate::say::GREEN;
-use crate::say::RED;
-use crate::say::RESET;
-use crate::say::YELLOW;
-use crate::say::wrap;
-use leftovers::Left;
-use leftovers::leftovers;
-use leftovers::remove;
+use crate::repo::{Repo, STEPS, Step};
+use crate::say::{BOLD, DIM, GREEN, RED, RESET, YELLOW, wrap};
+use crate::{owner, say};
+use leftovers::{Left, leftovers, remove};
 use trial::Trial;
 
 /// A machine to look at.

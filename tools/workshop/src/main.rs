@@ -15,11 +15,9 @@ mod status;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
 
-use repo::Repo;
-use repo::Step;
+use repo::{Repo, Step};
 
 /// Checks your container step by step, and helps along the way.
 ///

@@ -11,13 +11,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
-use classroom::root::is_root;
-use classroom::root::quoted;
-use nix::unistd::User;
-use nix::unistd::geteuid;
-use nix::unistd::initgroups;
-use nix::unistd::setgid;
-use nix::unistd::setuid;
+use classroom::root::{is_root, quoted};
+use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
 
 use crate::repo::Repo;
 use crate::say;

@@ -2,17 +2,14 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::owner;
-pub use steps::STEPS;
-pub use steps::Step;
 use steps::Steps;
+pub use steps::{STEPS, Step};
 
 /// The workshop's repository on the learner's disk.
 pub struct Repo {

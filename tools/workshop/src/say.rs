@@ -1,11 +1,7 @@
 //! Output for people: in colour on a terminal (and where NO_COLOR allows it), plain everywhere else.
 
 use std::env;
-use std::io::ErrorKind;
-use std::io::IsTerminal;
-use std::io::Write;
-use std::io::stderr;
-use std::io::stdout;
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::process::exit;
 
 use rustix::termios::tcgetwinsize;

@@ -3,11 +3,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use crate::repo::Repo;
-use crate::repo::STEPS;
+use crate::repo::{Repo, STEPS};
 use crate::say;
-use crate::say::BOLD;
-use crate::say::RESET;
+use crate::say::{BOLD, RESET};
 
 const COMMANDS: &[(&str, &str)] = &[
     (

@@ -2,12 +2,8 @@
 
 use classroom::root::quoted;
 
-use super::Case;
 use super::Explains::All;
-use super::Row;
-use super::otherwise;
-use super::said;
-use super::seen;
+use super::{Case, Row, otherwise, said, seen};
 use crate::lab::Call;
 
 pub const ROWS: &[Row] = &[

@@ -1,12 +1,7 @@
 //! Root directories and mounts.
 
-use super::Case;
-use super::Explains::All;
-use super::Explains::Checks;
-use super::Row;
-use super::counted;
-use super::said;
-use super::seen;
+use super::Explains::{All, Checks};
+use super::{Case, Row, counted, said, seen};
 use crate::lab::Call;
 
 /// Why what is mounted inside shows outside.
@@ -48,8 +43,8 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         |it| not_taken(it) && bind(it).is_none(),
-        "EINVAL or EBUSY: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. Mount \
-         it first (MS_BIND), on \"/\" or on itself",
+        "EINVAL or EBUSY: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. \
+         Mount it first (MS_BIND), on \"/\" or on itself",
     ),
     seen(
         "starts",

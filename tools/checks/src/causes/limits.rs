@@ -1,11 +1,7 @@
 //! Cgroups and their limits.
 
-use super::Case;
-use super::Explains::All;
-use super::Explains::Checks;
-use super::Row;
-use super::said;
-use super::seen;
+use super::Explains::{All, Checks};
+use super::{Case, Row, said, seen};
 use crate::lab::Call;
 
 /// The checks that want a command in its cgroup.

@@ -15,19 +15,12 @@ mod wild;
 use std::cell::OnceCell;
 
 use crate::Cause;
-use crate::lab::Call;
-use crate::lab::Done;
-use crate::lab::Lab;
-use crate::lab::Trace;
-use crate::lab::excerpt;
+use crate::lab::{Call, Done, Lab, Trace, excerpt};
 
-pub use files::PROC_ON_HOST;
-pub use files::SHARED;
+pub use files::{PROC_ON_HOST, SHARED};
 pub use namespaces::together;
 pub use users::NOT_ROOT_INSIDE;
-pub use wild::hang;
-pub use wild::lost;
-pub use wild::many;
+pub use wild::{hang, lost, many};
 
 /// How good the evidence for a cause is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

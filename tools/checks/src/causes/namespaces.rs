@@ -1,13 +1,8 @@
 //! Namespaces: who has made which one, and when.
 
-use super::Case;
 use super::Explains::Checks;
-use super::Row;
-use super::said;
-use super::seen;
-use crate::lab::Call;
-use crate::lab::Held;
-use crate::lab::Trace;
+use super::{Case, Row, said, seen};
+use crate::lab::{Call, Held, Trace};
 
 pub const ROWS: &[Row] = &[
     seen(

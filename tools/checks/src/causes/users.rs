@@ -2,13 +2,8 @@
 
 use classroom::root::is_root;
 
-use super::Case;
-use super::Explains::All;
-use super::Explains::Checks;
-use super::Row;
-use super::counted;
-use super::said;
-use super::seen;
+use super::Explains::{All, Checks};
+use super::{Case, Row, counted, said, seen};
 use crate::lab::Call;
 
 /// Why a program with a user namespace may do nothing in it.

@@ -4,18 +4,10 @@ use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
 
-use super::Evidence;
 use super::Explains::All;
-use super::Row;
-use super::counted;
-use super::said;
-use super::seen;
-use crate::Cause;
-use crate::Failure;
-use crate::lab::Call;
-use crate::lab::Lab;
-use crate::lab::Running;
-use crate::lab::points;
+use super::{Evidence, Row, counted, said, seen};
+use crate::lab::{Call, Lab, Running, points};
+use crate::{Cause, Failure};
 
 pub const ROWS: &[Row] = &[
     counted(

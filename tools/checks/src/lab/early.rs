@@ -3,20 +3,15 @@
 //!
 //! Whoever writes to a full pipe waits. So stderr is a pipe that has just enough room for what the first half says.
 
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use nix::fcntl::FcntlArg;
-use nix::fcntl::OFlag;
-use nix::fcntl::fcntl;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::Lab;
-use super::Running;
+use super::{Lab, Running};
 use crate::Result;
 
 const PIPE: &str = "/tmp/full";

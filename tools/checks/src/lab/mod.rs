@@ -14,40 +14,23 @@ mod look;
 mod run;
 mod trace;
 
-use std::cell::Cell;
-use std::cell::OnceCell;
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::cell::{Cell, OnceCell};
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use classroom::Error;
-use classroom::Host;
-use classroom::Session;
 use classroom::root::quoted;
+use classroom::{Error, Host, Session};
 use nix::sys::statvfs::statvfs;
 
-use crate::Failure;
-use crate::Result;
-use crate::Stop;
-use crate::causes;
+use crate::{Failure, Result, Stop, causes};
 
 pub use early::Early;
-pub use look::Mount;
-pub use look::Process;
-pub use look::points;
-pub use look::signals;
-pub use run::Done;
-pub use run::Held;
-pub use run::Running;
-pub use run::excerpt;
-pub use run::shortened;
-pub use trace::Call;
-pub use trace::Trace;
+pub use look::{Mount, Process, points, signals};
+pub use run::{Done, Held, Running, excerpt, shortened};
+pub use trace::{Call, Trace};
 
 /// How long a program may take for what takes milliseconds: so many times what it took to make the host, within limits.
 /// A machine that is loaded, or emulated, is slow in both.
@@ -238,15 +221,15 @@ impl Lab {
 
     /// Runs `program run COMMAND`, a path, whose execve(2) fails with EAGAIN. (strace(1) has to be there.)
     pub fn run_without_room(&self, command: &str) -> Result<Done<'_>> {
-        let only = ["-P", command, "-e", "quiet=path-resolution"];
-        self.run_injected("execve:error=EAGAIN", &only, &[command])
+        self.run_injected("execve:error=EAGAIN", &["-P", command], &[command])
     }
 
     fn run_injected(&self, what: &str, only: &[&str], args: &[&str]) -> Result<Done<'_>> {
         let call = what.split(':').next().unwrap_or_default();
         let (trace, inject) = (format!("trace={call}"), format!("inject={what}"));
         let program = self.program();
-        let strace = ["strace", "-f", "-q", "-o", INJECTED, "-e", &trace, "-e", &inject];
+        let quiet = "quiet=attach,path-resolution";
+        let strace = ["strace", "-f", "-o", INJECTED, "-e", quiet, "-e", &trace, "-e", &inject];
         let shown = self.typed(&[&["run"], args].concat());
         let mut running =
             self.start_as(Some(&shown), &[&strace, only, &[&program, "run"], args].concat())?;

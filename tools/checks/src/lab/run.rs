@@ -1,26 +1,17 @@
 //! A run of the learner's program, from its start to its end.
 
 use std::cell::Cell;
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use classroom::Session;
 use nix::sys::signal::Signal;
 
-use super::GLANCE;
-use super::Lab;
-use super::Process;
-use super::Trace;
-use crate::Cause;
-use crate::Failure;
-use crate::Result;
-use crate::Stop;
-use crate::causes;
+use super::{GLANCE, Lab, Process, Trace};
+use crate::{Cause, Failure, Result, Stop, causes};
 
 /// More processes than any check needs.
 const MANY: usize = 200;

@@ -6,8 +6,7 @@
 
 use steps::Step;
 
-use crate::session::is_key;
-use crate::session::prompt;
+use crate::session::{is_key, prompt};
 
 /// Text in HTML.
 pub fn escape(text: &str) -> String {

@@ -1,24 +1,12 @@
 //! The table of what is in the namespaces, and the limits.
 
-use crate::cgroup::Controller;
-use crate::cgroup::Limit;
+use crate::cgroup::{Controller, Limit};
 use crate::changes::Marks;
-use crate::details::Contents;
-use crate::details::Details;
-use crate::details::Value;
-use crate::draw::OUTSIDE_INSIDE;
-use crate::draw::heading;
+use crate::details::{Contents, Details, Value};
+use crate::draw::{OUTSIDE_INSIDE, heading};
 use crate::machine::Kind;
-use crate::model::Letter;
-use crate::model::Picture;
-use crate::model::letters;
-use crate::paper::Line;
-use crate::paper::Paper;
-use crate::paper::Style;
-use crate::paper::harmless;
-use crate::paper::head;
-use crate::paper::list;
-use crate::paper::tail;
+use crate::model::{Letter, Picture, letters};
+use crate::paper::{Line, Paper, Style, harmless, head, list, tail};
 
 /// A column of the table of what is inside: the kind, what is shown of it, its width, and from which width of the
 /// paper on it is there.

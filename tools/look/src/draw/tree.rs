@@ -1,18 +1,10 @@
 //! The tree of processes, and beside it a column for each kind of namespace.
 
-use crate::changes::Mark;
-use crate::changes::Marks;
+use crate::changes::{Mark, Marks};
 use crate::draw::heading;
 use crate::machine::Kind;
-use crate::model::Cell;
-use crate::model::Picture;
-use crate::model::Row;
-use crate::model::letters;
-use crate::paper::Line;
-use crate::paper::Paper;
-use crate::paper::Style;
-use crate::paper::harmless;
-use crate::paper::head;
+use crate::model::{Cell, Picture, Row, letters};
+use crate::paper::{Line, Paper, Style, harmless, head};
 
 /// The columns of namespaces.
 struct Matrix {

@@ -5,17 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use classroom::Cgroups;
-use classroom::Error;
-use classroom::Host;
-use classroom::Output;
-use classroom::Result;
-use classroom::Session;
-use classroom::Setup;
 use classroom::error::Attempt;
-use classroom::output;
-use steps::Step;
-use steps::Steps;
+use classroom::{Cgroups, Error, Host, Output, Result, Session, Setup, output};
+use steps::{Step, Steps};
 
 static STEPS: LazyLock<anyhow::Result<Steps>> = LazyLock::new(|| Steps::find(steps::repository()));
 

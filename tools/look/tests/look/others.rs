@@ -2,20 +2,10 @@
 
 use std::time::Instant;
 
-use classroom::Error;
-use classroom::Result;
-use classroom::Session;
-use classroom::output;
-use classroom::trial::Trial;
-use classroom::trial::is_asked;
-use classroom::trials;
-use classroom::until;
+use classroom::trial::{Trial, is_asked};
+use classroom::{Error, Result, Session, output, trials, until};
 
-use crate::lab::Lab;
-use crate::lab::ask;
-use crate::lab::needs_root;
-use crate::lab::printed;
-use crate::lab::snapshot;
+use crate::lab::{Lab, ask, needs_root, printed, snapshot};
 
 pub fn all() -> Vec<Trial> {
     trials![

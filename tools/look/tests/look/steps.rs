@@ -1,13 +1,9 @@
 //! The ten pictures: what does a step share with the host?
 
-use classroom::Result;
-use classroom::trial::Trial;
-use classroom::trial::trial;
-use classroom::trials;
+use classroom::trial::{Trial, trial};
+use classroom::{Result, trials};
 
-use crate::lab::Lab;
-use crate::lab::printed;
-use crate::lab::snapshot;
+use crate::lab::{Lab, printed, snapshot};
 
 pub fn all() -> Vec<Trial> {
     let mut all = trials![narrow_and_wide, ascii];

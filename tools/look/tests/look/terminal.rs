@@ -1,19 +1,13 @@
 //! Looking again and again, on a terminal, and leaving that as it was.
 
 use std::env;
-use std::process::Command;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use classroom::Cgroups;
-use classroom::Result;
-use classroom::Session;
 use classroom::trial::Trial;
-use classroom::trials;
-use classroom::until;
+use classroom::{Cgroups, Result, Session, trials, until};
 use look::screen::Screen;
 
-use crate::lab::Lab;
-use crate::lab::ask;
+use crate::lab::{Lab, ask};
 
 pub fn all() -> Vec<Trial> {
     trials![

@@ -4,32 +4,18 @@ mod report;
 mod standing;
 
 use std::env;
-use std::io::IsTerminal;
-use std::io::Write;
-use std::io::stderr;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::ExitCode;
+use std::io::{IsTerminal, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
-use anyhow::bail;
-use checks::Bench;
-use checks::Check;
-use checks::Verdict;
-use checks::holding_at;
-use classroom::root::Root;
-use classroom::root::is_root;
-use classroom::root::sudo;
-use classroom::root::typed;
-use classroom::root::variables;
+use anyhow::{Context, bail};
+use checks::{Bench, Check, Verdict, holding_at};
+use classroom::root::{Root, is_root, sudo, typed, variables};
 
 use crate::changes::Files;
-use crate::repo::Repo;
-use crate::repo::STEPS;
-use crate::repo::Step;
+use crate::repo::{Repo, STEPS, Step};
 use crate::say;
 
 pub use standing::start_from;

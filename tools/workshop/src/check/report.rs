@@ -5,26 +5,13 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use checks::Check;
-use checks::Failure;
-use checks::Verdict;
-use checks::guide;
-use checks::holding_at;
+use checks::{Check, Failure, Verdict, guide, holding_at};
 
-use super::Args;
-use super::Outcome;
-use super::standing::Standing;
-use super::standing::write_state;
-use crate::repo::Repo;
-use crate::repo::STEPS;
-use crate::repo::Step;
+use super::standing::{Standing, write_state};
+use super::{Args, Outcome};
+use crate::repo::{Repo, STEPS, Step};
 use crate::say;
-use crate::say::BOLD;
-use crate::say::DIM;
-use crate::say::GREEN;
-use crate::say::RED;
-use crate::say::RESET;
-use crate::say::wrap;
+use crate::say::{BOLD, DIM, GREEN, RED, RESET, wrap};
 
 /// Prints it. The exit status says whether all is well.
 pub fn report(repo: &Repo, args: &Args, outcome: &Outcome) -> anyhow::Result<ExitCode> {

@@ -6,21 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::hash::DefaultHasher;
-use std::hash::Hash;
-use std::hash::Hasher;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
-use classroom::root::give_back;
-use classroom::root::is_root;
+use classroom::root::{give_back, is_root};
 
-use super::Args;
-use super::Outcome;
-use crate::owner;
-use crate::repo::Repo;
-use crate::repo::STEPS;
-use crate::repo::Step;
-use crate::say;
+use super::{Args, Outcome};
+use crate::repo::{Repo, STEPS, Step};
+use crate::{owner, say};
 
 /// Where the learner is.
 pub struct Standing {

@@ -8,19 +8,13 @@ use std::fs;
 use std::io;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use classroom::root::become_root;
-use classroom::root::typed;
+use classroom::root::{become_root, typed};
 
-use super::Machine;
-use super::Mount;
-use super::Mounts;
-use super::holding;
+use super::{Machine, Mount, Mounts, holding};
 use crate::say;
 
 /// What is left of earlier runs.

@@ -1,10 +1,8 @@
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::TempDir;
 
-use super::leftovers::Leftover;
-use super::leftovers::Use;
+use super::leftovers::{Leftover, Use};
 use super::*;
 
 /// A machine that is a folder: everything is as it should be, for root.

@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::IsTerminal;
-use std::process::Command;
-use std::process::Output;
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 
 use nix::unistd::geteuid;
 
 use super::Verdict;
-use crate::repo::Repo;
-use crate::repo::Step;
+use crate::repo::{Repo, Step};
 use crate::say;
 
 /// What a container is asked to do, and its answer.

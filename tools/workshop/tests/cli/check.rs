@@ -3,22 +3,15 @@
 
 use std::fs;
 use std::fs::File;
-use std::io::BufRead;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::process::Command;
-use std::process::Stdio;
-use std::time::Duration;
-use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use classroom::Result;
-use classroom::Setup;
 use classroom::trial::Trial;
-use classroom::trials;
+use classroom::{Result, Setup, trials};
 
-use crate::repo::Repo;
-use crate::repo::Said;
+use crate::repo::{Repo, Said};
 
 pub fn trials() -> Vec<Trial> {
     trials![

@@ -3,13 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use classroom::Error;
-use classroom::Result;
 use classroom::trial::Trial;
-use classroom::trials;
+use classroom::{Error, Result, trials};
 
-use crate::repo::Repo;
-use crate::repo::Said;
+use crate::repo::{Repo, Said};
 
 pub fn trials() -> Vec<Trial> {
     trials![

@@ -5,16 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use classroom::Result;
-use classroom::Session;
 use classroom::trial::Trial;
-use classroom::trials;
+use classroom::{Result, Session, trials};
 use steps::Steps;
 use tempfile::TempDir;
 
-use crate::repo::Repo;
-use crate::repo::Said;
-use crate::repo::workshop;
+use crate::repo::{Repo, Said, workshop};
 
 pub fn trials() -> Vec<Trial> {
     trials![

@@ -1,19 +1,15 @@
 //! Whose files there are, when sudo has started the tool.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use classroom::Error;
-use classroom::Result;
 use classroom::root::is_root;
 use classroom::trial::Trial;
-use classroom::trials;
+use classroom::{Error, Result, trials};
 
-use crate::repo::Repo;
-use crate::repo::Said;
+use crate::repo::{Repo, Said};
 
 pub fn trials() -> Vec<Trial> {
     trials![

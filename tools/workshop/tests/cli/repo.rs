@@ -2,14 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
-use steps::Steps;
-use steps::repository;
+use steps::{Steps, repository};
 use tempfile::TempDir;
 
 pub struct Repo {
