@@ -43,8 +43,8 @@ pub const ROWS: &[Row] = &[
     seen(
         "starts",
         |it| not_taken(it) && bind(it).is_none(),
-        "EINVAL or EBUSY: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a directory. \
-         Mount it first (MS_BIND), on \"/\" or on itself",
+        "EINVAL or EBUSY: pivot_root(2) wants a mount point as the new root, and the root filesystem is just a \
+         directory. Mount it first (MS_BIND), on \"/\" or on itself",
     ),
     seen(
         "starts",

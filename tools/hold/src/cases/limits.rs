@@ -299,8 +299,9 @@ const MOUNT: &str = "mkdir -p /cg; mount -t cgroup -o pids pids /cg 2>/dev/null 
 
 fn after_child_cgroup(lab: &Lab) -> Outcome {
     cgroups(lab)?;
-    let out =
-        lab.run(&format!("{MOUNT} mkdir one one/two && test -d one/two && exit 8; exit 9"))?;
+    // Deeper in one another than the runner may have files open.
+    let script = format!("{MOUNT} for i in $(seq 100); do mkdir d && cd d || exit 9; done; exit 8");
+    let out = lab.around("ulimit -S -n 64; exec \"$@\"", &["sh", "-c", &script])?;
     hold([7, 8].contains(&out.status), || format!("status {}: {}", out.status, out.stderr))?;
     lab.nothing_is_left()
 }
