@@ -97,6 +97,7 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     unistd::chdir("/").context("cannot enter /")?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // It shows the processes in the PID namespace of whoever mounts it: ours.
     mount(Some("proc"), "proc", Some("proc"), harmless, NONE).context("cannot mount /proc")?;
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
     let code = match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {

@@ -103,13 +103,14 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // It shows the processes in the PID namespace of whoever mounts it: ours.
     mount(Some("proc"), "proc", Some("proc"), harmless, NONE).context("cannot mount /proc")?;
     anyhow::ensure!(!Path::new("dev").is_symlink(), "/dev is a link, which may lead elsewhere");
     mount(NONE, "dev", Some("tmpfs"), harmless, Some("mode=755")).context("cannot mount /dev")?;
     for device in ["full", "null", "random", "tty", "urandom", "zero"] {
         lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
-    // Makes "." the root, with the old root on top (pivot_root(2), NOTES): umount2() takes that off.
+    // Makes "." the root, the old root on top of it (pivot_root(2), NOTES): umount2() meets that.
     unistd::pivot_root(".", ".").context("cannot change /")?;
     umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old /")?; // even if in use
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
