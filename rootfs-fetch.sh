@@ -16,12 +16,8 @@ ALPINE=3.20.3
 MIRROR=https://dl-cdn.alpinelinux.org/alpine
 CONNECT_SECONDS=5 # to give up on a mirror that does not answer
 STALL_SECONDS=15  # to give up on one that stops in the middle
-
-# The marker is the last thing that is written into a new root filesystem. Its text says what it is.
-MARKER=.rootfs-origin
-
-# The first thing that is written into a temporary folder: what has it may be removed.
-TEMPORARY=.rootfs-fetch
+MARKER=.rootfs-origin   # the last thing that is written into a new root filesystem: what it is
+TEMPORARY=.rootfs-fetch # the first one into a temporary folder: what has it may be removed
 
 # What to borrow from the machine, in the folders where Alpine has it. (No bash: Alpine has none either.)
 TOOLS="/bin sh cat chgrp chmod chown cp date dd df echo false grep hostname kill ln ls mkdir mknod mktemp more mount
@@ -55,8 +51,7 @@ USAGE
 say() { if [ -t 2 ]; then warn "$@"; fi; }
 warn() { printf 'rootfs-fetch.sh: %s\n' "$*" >&2; }
 die() { warn "$@" && exit 1; }
-
-# --- Clean-up ---------------------------------------------------------------------------------------
+quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; } # as it could be typed
 
 tmp='' child='' aside='' errors=/dev/null
 
@@ -65,8 +60,7 @@ tmp='' child='' aside='' errors=/dev/null
 run() {
     "$@" 9<&- 2>"$errors" &
     child=$!
-    code=0
-    wait "$child" || code=$?
+    wait "$child" && code=0 || code=$?
     child=
     return "$code"
 }
@@ -82,8 +76,7 @@ reason() {
 
 clean_up() {
     code=$?
-    trap - EXIT
-    trap '' HUP INT PIPE TERM
+    trap - EXIT && trap '' HUP INT PIPE TERM
     if [ -n "$child" ] && kill "$child" 2>/dev/null; then wait "$child" 2>/dev/null || true; fi
     # In the middle of an exchange: the old one goes back to its place.
     if [ -n "$aside" ] && [ -d "$aside" ] && [ ! -e "$rootfs" ]; then mv "$aside" "$rootfs"; fi
@@ -91,18 +84,10 @@ clean_up() {
     exit "$code"
 }
 
-interrupted() {
-    warn "interrupted: $rootfs is as it was" || true
-    exit "$1"
-}
+interrupted() { warn "interrupted: $rootfs is as it was" || true && exit "$1"; }
 
 # Removes a folder, also one whose sub-folders are not writable.
-remove() {
-    chmod -R u+rwx "$1" 2>/dev/null || true
-    rm -rf "$1" 2>/dev/null
-}
-
-# --- Where it goes ----------------------------------------------------------------------------------
+remove() { chmod -R u+rwx "$1" 2>/dev/null || true && rm -rf "$1" 2>/dev/null; }
 
 # Sets `rootfs`: absolute and without symlinks, so that its temporary neighbour is on the same disk.
 locate() {
@@ -124,7 +109,6 @@ has_shell() {
     for _ in 1 2 3; do case $(readlink "$shell") in /*) shell=$1$(readlink "$shell") ;; esac; done
     [ -f "$shell" ] && [ -x "$shell" ]
 }
-
 is_empty() { [ -d "$1" ] && [ -z "$(ls -A "$1" 2>/dev/null)" ]; }
 
 # May a new one be made here? Says why not, and never removes what this script has not made, or what is no root
@@ -134,6 +118,8 @@ look_at_the_place() {
     if [ ! -d "$rootfs" ]; then die "$rootfs is in the way: it is not a folder"; fi
     ls -A "$rootfs" >/dev/null 2>&1 || die "cannot look into $rootfs: it belongs to $(stat -c %U "$rootfs")"
     if is_empty "$rootfs"; then return; fi
+    why="is not a root filesystem"
+    if [ -f "$rootfs/$MARKER" ]; then why="has lost its /bin/sh"; fi
     if has_shell "$rootfs"; then
         if [ -z "$force" ]; then
             say "$rootfs is complete: $(cat "$rootfs/$MARKER" 2>/dev/null || echo "it has a /bin/sh")"
@@ -141,10 +127,6 @@ look_at_the_place() {
         fi
         if [ -f "$rootfs/$MARKER" ]; then return; fi
         why="was not made by this script"
-    elif [ -f "$rootfs/$MARKER" ]; then
-        why="has lost its /bin/sh"
-    else
-        why="is not a root filesystem"
     fi
     die "$rootfs $why, so it is left alone. If you can do without what is in it: rm -r $(quoted "$rootfs")"
 }
@@ -155,13 +137,10 @@ lock() {
     mkdir -p "$parent" || die "cannot make $parent (ROOTFS=/another/folder/rootfs chooses another place)"
     if ! command -v flock >/dev/null; then return; fi
     exec 9<"$parent" || die "cannot open $parent"
-    flock -n 9 || case $? in
-    1)
+    flock -n 9 || if [ $? = 1 ]; then
         warn "another rootfs-fetch.sh is at work in $parent: waiting for it"
         run flock 8 8<&9 || die "cannot lock $parent"
-        ;;
-    *) return ;; # some shared folders know no locks
-    esac
+    else return; fi # some shared folders know no locks
     for stale in "$parent/.$name".tmp.??????; do # of a run that was killed
         if [ -d "$stale" ] && [ ! -L "$stale" ]; then clean "$stale"; fi
     done
@@ -170,19 +149,13 @@ lock() {
 # Removes the temporary folder of a run that was killed, and nothing else of such a name. In the middle of an exchange
 # that has the only root filesystem.
 clean() {
-    if [ ! -f "$1/$TEMPORARY" ]; then
-        rmdir "$1" 2>/dev/null || true # killed at once, or somebody's
-        return
-    fi
+    if [ ! -f "$1/$TEMPORARY" ]; then rmdir "$1" 2>/dev/null || true && return; fi # killed at once, or somebody's
     if [ -d "$1/old" ] && [ ! -e "$rootfs" ]; then
         mv "$1/old" "$rootfs" || die "cannot put $1/old back in the place of $rootfs"
         warn "a run that was killed had set $rootfs aside: it is back"
     fi
     if ! remove "$1"; then warn "cannot remove all of what a killed run has left: sudo rm -r $(quoted "$1")"; fi
 }
-
-# As it could be typed.
-quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 make_temporary() {
     tmp=$(mktemp -d "$parent/.$name.tmp.XXXXXX") ||
@@ -191,8 +164,6 @@ make_temporary() {
     new=$tmp/new
     mkdir "$new" && chmod 755 "$tmp" "$new"
 }
-
-# --- A tarball --------------------------------------------------------------------------------------
 
 # Bytes 18 and 19 of an ELF file say for which machine it is.
 machine_of() { od -An -tx1 -j18 -N2 "$1" | tr -d ' \n'; }
@@ -258,8 +229,7 @@ from_tarball() {
 
 # Downloads $1 to $2. Fails, with the reason in `failure`, if the mirror could not be reached.
 download() {
-    : >"$errors"
-    code=0
+    : >"$errors" && code=0
     if command -v curl >/dev/null; then
         say "downloading $1"
         # ~/.curlrc may send the file elsewhere, so curl does without (-q has to be its first word); or it may name the
@@ -288,11 +258,8 @@ download() {
 
 from_mirror() {
     # Not uname(1): under a 64-bit kernel the programs may have 32 bits.
-    case $(machine_of /bin/sh) in
-    3e00) arch=x86_64 ;;
-    b700) arch=aarch64 ;;
-    *) arch="$(uname -m), with this /bin/sh" ;;
-    esac
+    arch="$(uname -m), with this /bin/sh"
+    case $(machine_of /bin/sh) in 3e00) arch=x86_64 ;; b700) arch=aarch64 ;; esac
     if ! pin "$arch"; then
         failure="no Alpine tarball is pinned here for $arch (ROOTFS_TARBALL=FILE takes one that you have)"
         return 1
@@ -303,8 +270,6 @@ from_mirror() {
     check_sha256 "$tmp/$tarball" "$url"
     unpack "$tmp/$tarball" "$url"
 }
-
-# --- Borrowed from this machine ---------------------------------------------------------------------
 
 # Copies the program or library $1 to the path $2 inside. Several names of one file stay one file.
 borrow_file() {
@@ -324,10 +289,7 @@ borrow_file() {
 # Not `command -v`: that names builtins of the shell and what the caller has in PATH.
 in_host_path() {
     for folder in /usr/bin /bin /usr/sbin /sbin /run/current-system/sw/bin; do
-        if [ -x "$folder/$1" ]; then
-            echo "$folder/$1"
-            return
-        fi
+        if [ -x "$folder/$1" ]; then echo "$folder/$1" && return; fi
     done
 }
 
@@ -357,9 +319,7 @@ borrow_tool() {
 borrow_libraries() {
     xargs ldd <"$tmp/borrowed" 2>/dev/null | grep -v ':$' | tr -s '[:blank:]' '\n' | grep '^/' |
         sort -u >"$tmp/libraries" || true
-    if [ ! -s "$tmp/libraries" ]; then
-        die "cannot borrow from this machine: ldd names no libraries (is it installed?)"
-    fi
+    [ -s "$tmp/libraries" ] || die "cannot borrow from this machine: ldd names no libraries (is it installed?)"
     libc=$(grep -m 1 '/libc\.so\|/ld-musl' "$tmp/libraries" || true)
     while read -r library; do
         borrow_file "$library" "$library"
@@ -407,9 +367,7 @@ check_new() {
     has_shell "$new" || die "$origin: there is no /bin/sh in it, so it is no root filesystem"
     [ "$(machine_of "$shell")" = "$(machine_of /bin/sh)" ] ||
         die "$origin: it is for another kind of machine than this one ($(uname -m))"
-    for folder in dev proc sys tmp; do
-        [ -e "$new/$folder" ] || [ -L "$new/$folder" ] || mkdir "$new/$folder"
-    done
+    for folder in dev proc sys tmp; do [ -e "$new/$folder" ] || [ -L "$new/$folder" ] || mkdir "$new/$folder"; done
     chmod 755 "$new"
     rm -rf "${new:?}/$MARKER"
     printf '%s\n' "$origin" >"$new/$MARKER" || die "cannot write in $new"
@@ -423,16 +381,14 @@ refuse_what_is_used() {
     if [ -n "$mounted" ]; then
         cure="umount it first"
         # Where the repository is on a shared folder, the root filesystem is the machine's own, mounted over it.
-        if [ "$mounted" = "$written" ]; then
+        [ "$mounted" != "$written" ] ||
             cure="cargo workshop doctor says whether it is left over; if not: sh scripts/provision.sh --new-rootfs"
-        fi
         die "cannot replace $rootfs: something is mounted on $mounted ($cure)"
     fi
     for process in /proc/[0-9]*; do
         # shellcheck disable=SC3013 # not in POSIX before 2024, but in every shell
-        if [ "$process/root/" -ef "$rootfs" ]; then
+        [ ! "$process/root/" -ef "$rootfs" ] ||
             die "cannot replace $rootfs: process ${process#/proc/} runs in it (leave that container first)"
-        fi
     done
     # Of root's processes an ordinary user is not told that. But what somebody runs, nobody can open for writing
     # (execve(2), ETXTBSY). Not even this does: it would append nothing.
@@ -467,25 +423,17 @@ main() {
         --force) force=1 ;;
         --borrow) borrow=1 ;;
         --clean) clean=1 ;;
-        -h | --help)
-            locate
-            usage
-            exit
-            ;;
+        -h | --help) locate && usage; exit ;;
         *) usage >&2 && exit 2 ;;
         esac
     done
     locate
-    if [ -n "$clean" ]; then
-        if [ -d "$parent" ]; then lock; fi
-        exit 0
-    fi
+    if [ -n "$clean" ] && [ -d "$parent" ]; then lock; fi
+    if [ -n "$clean" ]; then exit 0; fi
     look_at_the_place
     trap clean_up EXIT
-    trap 'interrupted 129' HUP
-    trap 'interrupted 130' INT
-    trap 'interrupted 141' PIPE
-    trap 'interrupted 143' TERM
+    # shellcheck disable=SC2064 # now
+    for signal in 1 2 13 15; do trap "interrupted $((128 + signal))" "$signal"; done # HUP INT PIPE TERM
     lock
     look_at_the_place # another one may have been at work until now
     make_temporary
