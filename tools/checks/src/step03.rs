@@ -6,7 +6,7 @@ use crate::{Check, Result};
 
 pub const CHECKS: &[Check] = &[
     check! { 3, named, "is called `container` from the beginning",
-        read: "sethostname(2), proc(5)",
+        read: "sethostname(2), execve(2), proc(5)",
         hints: [
             "Somebody has to call sethostname(2) when the new namespace is there and the command is not. Who, and \
              where?",
