@@ -140,7 +140,7 @@ lock() {
     flock -n 9 || if [ $? = 1 ]; then
         warn "another rootfs-fetch.sh is at work in $parent: waiting for it"
         run flock 8 8<&9 || die "cannot lock $parent"
-    else return; fi # some shared folders know no locks
+    else return 0; fi # some shared folders know no locks
     for stale in "$parent/.$name".tmp.??????; do # of a run that was killed
         if [ -d "$stale" ] && [ ! -L "$stale" ]; then clean "$stale"; fi
     done

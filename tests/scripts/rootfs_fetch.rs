@@ -715,6 +715,16 @@ fn download_killed_leaves_nothing_after_the_next() {
     sandbox.assert_complete("from the tarball");
 }
 
+/// Some shared folders know no locks (flock(1) says 66 there).
+#[test]
+fn without_locks_there_is_a_root_filesystem_all_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.fake("flock", "exit 66");
+    succeed(sandbox.fetch_tarball(&sandbox.tarball()));
+    sandbox.assert_complete("from the tarball");
+    succeed(sandbox.fetch_tarball(&sandbox.tarball()).arg("--clean"));
+}
+
 /// And nothing is made in place of it.
 #[test]
 fn help_that_cannot_be_printed_is_a_failure() {

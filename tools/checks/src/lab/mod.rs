@@ -228,8 +228,7 @@ impl Lab {
         let call = what.split(':').next().unwrap_or_default();
         let (trace, inject) = (format!("trace={call}"), format!("inject={what}"));
         let program = self.program();
-        let quiet = "quiet=attach,path-resolution";
-        let strace = ["strace", "-f", "-o", INJECTED, "-e", quiet, "-e", &trace, "-e", &inject];
+        let strace = ["strace", "-f", "-q", "-o", INJECTED, "-e", &trace, "-e", &inject];
         let shown = self.typed(&[&["run"], args].concat());
         let mut running =
             self.start_as(Some(&shown), &[&strace, only, &[&program, "run"], args].concat())?;
