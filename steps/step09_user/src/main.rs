@@ -119,7 +119,7 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
         lend_device(device).with_context(|| format!("cannot mount /dev/{device}"))?;
     }
     // Makes "." the root, the old root on top of it (pivot_root(2), NOTES): umount2() meets that.
-    unistd::pivot_root(".", ".").context("cannot change /")?;
+    unistd::pivot_root(".", ".").context("cannot pivot to the new /")?;
     umount2(".", MntFlags::MNT_DETACH).context("cannot unmount the old /")?; // even if in use
     SigSet::empty().thread_set_mask().context("cannot unblock signals")?; // the command inherits it
     match Command::new(&args.command[0]).args(&args.command[1..]).spawn() {
