@@ -143,7 +143,20 @@ fn many_sigterms(lab: &Lab) -> Outcome {
 fn on_terminal(lab: &Lab, script: &str) -> Result<Session> {
     let mut session = lab.on_terminal(Options::default(), &["sh", "-c", script])?;
     session.wait_for("ready\r\n")?;
+    until_all_wait(lab, script)?;
     Ok(session)
+}
+
+/// The command runs, but whoever has started it may not be that far: what comes before it waits for signals, it takes
+/// for something that came before the command.
+fn until_all_wait(lab: &Lab, script: &str) -> Outcome {
+    Ok(until("runner and command wait", || {
+        let all = lab.host.processes();
+        all.iter().filter(|(_, args)| args.ends_with(script)).all(|(pid, _)| {
+            let status = lab.host.read(&format!("/proc/{pid}/status")).unwrap_or_default();
+            status.contains("State:\tS")
+        })
+    })?)
 }
 
 fn ctrl_c(lab: &Lab) -> Outcome {
@@ -178,6 +191,7 @@ fn counting(lab: &Lab, streams: &str) -> Result<(Session, String)> {
     let argv = around(&script, lab.with(&options, &["sh", "-c", COUNTS])?);
     let mut session = Session::on_terminal(&mut lab.host.terminal(argv))?;
     session.wait_for("ready\r\n")?;
+    until_all_wait(lab, COUNTS)?;
     Ok((session, lab.host.read("/workshop/pid")?.trim().to_string()))
 }
 
