@@ -1,9 +1,10 @@
 //! Step 01: a container is a process.
 
 use std::ffi::OsStr;
+use std::iter::successors;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::lab::{Lab, excerpt, shortened};
+use crate::lab::{Held, Lab, excerpt, shortened};
 use crate::step04::APART;
 use crate::{Cause, Check, Result};
 
@@ -202,8 +203,8 @@ fn stdin(lab: &Lab) -> Result<()> {
 
 fn waits(lab: &Lab) -> Result<()> {
     let held = lab.hold(&[], "")?;
-    // It waits, or it is about to end.
-    lab.wait_until(|| lab.is_waiting(held.runner) || !lab.lives(held.runner));
+    // `run` may wait for a `child` that is about to end.
+    lab.wait_until(|| all_wait(lab, &held) || !lab.lives(held.runner));
     if !lab.lives(held.runner) {
         let cause = "your program does not wait for the command: spawn() returns at once; wait(2) for the child, for \
                      example with Child::wait(), before you return from main (and from `run`, which waits for `child`)";
@@ -218,6 +219,15 @@ fn waits(lab: &Lab) -> Result<()> {
         return Err(done.wrong("exit status 0", done.summary(), done.why_not_run()));
     }
     Ok(())
+}
+
+/// Whether everybody waits, from the command up to the runner.
+fn all_wait(lab: &Lab, held: &Held) -> bool {
+    let parents = lab.family();
+    let line = successors(Some(held.command), |pid| parents.get(pid).copied());
+    let line: Vec<u32> = line.collect();
+    let runner = line.iter().position(|pid| *pid == held.runner);
+    runner.is_some_and(|end| line[..=end].iter().all(|pid| lab.is_waiting(*pid)))
 }
 
 fn status(lab: &Lab) -> Result<()> {
