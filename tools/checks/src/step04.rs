@@ -476,10 +476,12 @@ fn reaches_a_handler(lab: &Lab, signal: Signal) -> Result<()> {
 fn early_sigterm(lab: &Lab) -> Result<()> {
     let Some(mut early) = lab.start_early()? else { return Ok(()) };
     early.running.signal(Signal::SIGTERM)?;
-    let term = Signal::SIGTERM as i32;
-    lab.wait_a_moment(|| lab.signals(early.init, "ShdPnd").contains(&term));
-    early.go_on();
     let runner = early.running.runner();
+    let arrived = || lab.signals(early.init, "ShdPnd").contains(&(Signal::SIGTERM as i32));
+    // Where it does not wait in `child`, `run` has passed it on, and it is lost.
+    let passed_on = || is_settled(lab, runner, Signal::SIGTERM) || !lab.lives(runner);
+    lab.wait_until(|| arrived() || passed_on());
+    early.go_on();
     let ended = lab.wait_until(|| !lab.lives(runner));
     let done = early.running.end()?;
     if ended && done.status == Some(143) {

@@ -41,9 +41,10 @@ impl Lab {
         let mut running = self.start_as(Some(&shown), &argv)?;
         running.command = COMMAND.map(Into::into).to_vec();
         let mut init = None;
-        self.wait_a_moment(|| {
+        self.wait_until(|| {
+            running.catch_up();
             init = self.init_of_another().filter(|pid| self.is_waiting(*pid));
-            init.is_some()
+            init.is_some() || running.inside().is_some() || running.session.status().is_some()
         });
         let held = init.filter(|_| running.inside().is_none());
         let mut early = Early { init: held.unwrap_or(0), running, pipe };

@@ -303,7 +303,7 @@ impl Lab {
 
     /// The same, for what happens at once or not at all.
     pub(crate) fn wait_a_moment(&self, is: impl FnMut() -> bool) -> bool {
-        self.wait(GLANCE * 10, is)
+        self.wait(GLANCE * 50, is)
     }
 
     fn wait(&self, patience: Duration, mut is: impl FnMut() -> bool) -> bool {
