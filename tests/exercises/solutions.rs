@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use classroom::root::is_root;
-use classroom::{Cgroups, Error, Host, Result, Session, Setup, trial, trials, until};
-use steps::{Change, Step, Steps, Variant, repository};
+use classroom::{Cgroups, Error, Host, Result, Session, Setup, output, trial, trials, until};
+use steps::{Change, Step, Steps, Variant, git, repository};
 
 fn main() -> ExitCode {
     trial::run(trials![
+        patches_are_where_the_steps_are,
         env_01_sets_variables,
         join_02_enters_the_namespace_of_another,
         hostname_03_is_an_option,
@@ -38,11 +39,16 @@ fn programs() -> &'static Programs {
     PROGRAMS.get_or_init(build)
 }
 
-fn build() -> Programs {
-    let steps = Steps::find(repository()).expect("the repository has steps");
+fn patches() -> Vec<PathBuf> {
     let entries = fs::read_dir(repository().join("exercises")).expect("there are exercises");
     let mut patches: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    patches
+}
+
+fn build() -> Programs {
+    let steps = Steps::find(repository()).expect("the repository has steps");
+    let patches = patches();
     let name = |patch: &Path| patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let step = |patch: &Path| name(patch)[..2].parse::<Step>().expect("NN-NAME.patch");
     let variant = |patch| {
@@ -73,6 +79,21 @@ fn hosts(name: &str) -> Result<(Host, Host)> {
 fn run(host: &Host, script: &str) -> Result<String> {
     let output = host.run(&format!("exec 2>/dev/null; {script}"))?;
     Ok(format!("{}[{}]", output.stdout, output.status))
+}
+
+/// The guide shows their line numbers, too.
+fn patches_are_where_the_steps_are() -> Result<()> {
+    for patch in patches() {
+        let mut git = git();
+        git.current_dir(repository()).env("LC_ALL", "C");
+        let said = output(git.args(["apply", "--check", "--verbose", "--"]).arg(&patch))?.stderr;
+        assert!(
+            !said.contains("(offset"),
+            "{} has other line numbers; write it anew (exercises/README.md says how):\n{said}",
+            patch.display()
+        );
+    }
+    Ok(())
 }
 
 fn env_01_sets_variables() -> Result<()> {
