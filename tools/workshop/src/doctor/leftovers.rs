@@ -204,15 +204,9 @@ fn lids(machine: &Machine) -> Vec<Leftover> {
 
 /// The cgroups of containers and tests that are gone; and how many there are of which that cannot be told yet.
 fn cgroups(machine: &Machine) -> (Vec<PathBuf>, usize) {
-    let top = Path::new("/sys/fs/cgroup");
     let mut left = Vec::new();
     let mut young = 0;
-    for tree in ["", "unified", "pids", "memory", "cpu", "cpu,cpuacct"] {
-        let folder = top.join(tree);
-        let is_link = |path: &Path| machine.file(path).is_symlink();
-        if is_link(&folder) {
-            continue; // `cpu` to `cpu,cpuacct`
-        }
+    for folder in trees(machine) {
         let mut found: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(machine.file(&folder)).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -230,6 +224,20 @@ fn cgroups(machine: &Machine) -> (Vec<PathBuf>, usize) {
         left.extend(found);
     }
     (left, young)
+}
+
+/// The roots of the machine's cgroup trees: on version 1 many, also those that step 10 does not use (a test may).
+fn trees(machine: &Machine) -> Vec<PathBuf> {
+    let top = PathBuf::from("/sys/fs/cgroup");
+    if machine.file(top.join("cgroup.controllers")).exists() {
+        return vec![top];
+    }
+    let entries = fs::read_dir(machine.file(&top)).into_iter().flatten().flatten();
+    // Links are other names: `cpu` for `cpu,cpuacct`.
+    let trees = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut trees: Vec<PathBuf> = trees.map(|entry| top.join(entry.file_name())).collect();
+    trees.sort();
+    trees
 }
 
 /// Whether it is named as step 10 does it: `step10-4711-1700000000123456789`.

@@ -587,13 +587,27 @@ fn leftover_cgroups_are_empty_named_by_step_10_and_not_brand_new() {
     fake.write("/sys/fs/cgroup/step10-8-1/cgroup.procs", "4711\n");
     fake.write("/sys/fs/cgroup/user.slice/cgroup.procs", "");
     fake.write("/sys/fs/cgroup/step10-of-mine/cgroup.procs", "");
-    fake.write("/sys/fs/cgroup/pids/step10-9-1/cgroup.procs", "");
-    let found = ["/sys/fs/cgroup/step10-7-1", "/sys/fs/cgroup/pids/step10-9-1"];
-    assert_eq!(fake.left(), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
+    assert_eq!(fake.left(), [Leftover::Cgroup(PathBuf::from("/sys/fs/cgroup/step10-7-1"))]);
     assert_eq!(leftovers(&fake.machine).young, 0);
     fake.machine.settled = Duration::from_secs(1000);
     assert_eq!(fake.left(), []);
-    assert_eq!(leftovers(&fake.machine).young, 2);
+    assert_eq!(leftovers(&fake.machine).young, 1);
+}
+
+#[test]
+fn leftover_cgroups_are_looked_for_in_all_trees_of_version_1() {
+    let fake = Fake::new();
+    fake.remove("/sys/fs/cgroup");
+    let found = [
+        "/sys/fs/cgroup/cpu,cpuacct/step10-7-1",
+        "/sys/fs/cgroup/freezer/hold-4711-0",
+        "/sys/fs/cgroup/unified/step10-7-1",
+    ];
+    for path in found {
+        fake.write(&format!("{path}/cgroup.procs"), "");
+    }
+    symlink("cpu,cpuacct", fake.path("/sys/fs/cgroup/cpu")).unwrap();
+    assert_eq!(fake.left(), found.map(|path| Leftover::Cgroup(PathBuf::from(path))));
 }
 
 #[test]
