@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
         a_relative_root_filesystem_counts_from_where_the_caller_is,
         a_runner_of_ones_own_is_named,
         what_lies_over_the_root_directory_is_taken_off_if_it_is_ours,
+        a_root_that_does_not_see_all_processes_gets_the_lines_to_type,
     ]
 }
 
@@ -45,8 +46,7 @@ fn a_runner_of_ones_own_is_named() -> Result<()> {
     Ok(())
 }
 
-/// A machine of its own (in a user namespace: nothing gets from there to this one), with shared mounts, as systemd has
-/// them. `spill` is step 07 without MS_PRIVATE, until pivot_root(2) refuses.
+/// What a script on a machine of its own may need. `spill` is step 07 without MS_PRIVATE, until pivot_root(2) refuses.
 const MACHINE: &str = r#"
 set -eu
 mount --make-rshared /
@@ -66,6 +66,9 @@ lies_over() { [ /.. -ef "$1" ] && ! unshare --user true 2>/dev/null; }
 workshop() { NO_COLOR=1 "$WORKSHOP" doctor "$@" 2>&1; }
 fails() { echo "FAILED: $*"; cat /proc/self/mountinfo; exit 1; }
 
+"#;
+
+const LIDS: &str = r#"
 cut -d " " -f 3-5 /proc/self/mountinfo >before
 for times in 1 3; do
     for time in $(seq $times); do spill "$PWD/rootfs"; done
@@ -106,7 +109,34 @@ lies_over rootfs && [ -s /../dev/thesis ] || fails "the thesis is lost: $(cat sa
 echo done
 "#;
 
+/// Who has fewer capabilities than another of the same user may not look where that one has its root directory.
+const NOT_ALL: &str = r#"
+mount -t tmpfs none rootfs/dev
+less() { setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace "$@"; }
+less ls -L /proc/1/root >/dev/null 2>&1 && fails "this is not the root that was meant"
+export WORKSHOP NO_COLOR=1
+less "$WORKSHOP" doctor --fix >said 2>&1 && fails "--fix: $(cat said)"
+mountpoint -q rootfs/dev || fails "it is gone, and a container may have used it: $(cat said)"
+grep -q "may not look into all processes" said || fails "not told why: $(cat said)"
+line=$(sed -n "s/^ *umount/umount/p" said)
+eval "$line"
+mountpoint -q rootfs/dev && fails "$line: it is still there"
+workshop --fix >said || fails "--fix: $(cat said)"
+grep -q "Nothing is left over" said || fails "--fix: $(cat said)"
+echo done
+"#;
+
 fn what_lies_over_the_root_directory_is_taken_off_if_it_is_ours() -> Result<()> {
+    on_a_machine(LIDS)
+}
+
+fn a_root_that_does_not_see_all_processes_gets_the_lines_to_type() -> Result<()> {
+    on_a_machine(NOT_ALL)
+}
+
+/// In a user namespace: nothing gets from there to this machine. With shared mounts, as systemd has them.
+#[track_caller]
+fn on_a_machine(script: &str) -> Result<()> {
     let alone =
         ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     if !Command::new("unshare")
@@ -125,7 +155,7 @@ fn what_lies_over_the_root_directory_is_taken_off_if_it_is_ours() -> Result<()> 
     fs::remove_dir(repo.path("rootfs")).unwrap();
     std::os::unix::fs::symlink("my rootfs", repo.path("rootfs")).unwrap();
     let mut inside = Command::new("unshare");
-    inside.args(alone).args(["sh", "-c", MACHINE]).current_dir(repo.dir.path());
+    inside.args(alone).args(["sh", "-c", &[MACHINE, script].concat()]).current_dir(repo.dir.path());
     inside.env("WORKSHOP", repo.path("target/debug/workshop")).env("CARGO", "/bin/false");
     let said = Said::by(&mut inside);
     assert!(said.stdout.ends_with("done\n"), "{}\n{}", said.stdout, said.stderr);
