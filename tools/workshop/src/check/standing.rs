@@ -103,9 +103,7 @@ fn differs(repo: &Repo, step: Step) -> Vec<String> {
         let theirs = repo.root().join(repo.steps.main(step)?);
         steps::hunks(&mine, &theirs)
     });
-    let says = |line: &&String| line.starts_with(['-', '+']) && !code(&line[1..]).is_empty();
-    let lines: Vec<String> =
-        hunks.unwrap_or_default().iter().flatten().filter(says).cloned().collect();
+    let lines = changes(&hunks.unwrap_or_default().concat());
     // Comments at the end of a line need not be typed.
     let is_in = |sign: char, wanted: &str| {
         lines.iter().any(|line| line.starts_with(sign) && code(&line[1..]) == wanted)
@@ -114,6 +112,22 @@ fn differs(repo: &Repo, step: Step) -> Vec<String> {
         |line: &&String| !is_in(if line.starts_with('-') { '+' } else { '-' }, code(&line[1..]));
     let lines: Vec<String> = lines.iter().filter(differs).cloned().collect();
     if lines.len() <= FEW { lines } else { Vec::new() }
+}
+
+/// The changed lines of a difference, without comments, and without what only has its line breaks elsewhere.
+fn changes(difference: &[String]) -> Vec<String> {
+    let is_change = |line: &String| line.starts_with(['-', '+']);
+    let text = |lines: &[String], sign: char| -> String {
+        let side = lines.iter().filter(|line| line.starts_with(sign));
+        // A comma comes and goes with the line break behind it.
+        let letters = side.flat_map(|line| code(&line[1..]).chars());
+        letters.filter(|letter| !letter.is_whitespace() && *letter != ',').collect()
+    };
+    let blocks = difference.chunk_by(|line, next| is_change(line) == is_change(next));
+    let blocks =
+        blocks.filter(|lines| is_change(&lines[0]) && text(lines, '-') != text(lines, '+'));
+    let lines = blocks.flatten().filter(|line| !code(&line[1..]).is_empty());
+    lines.cloned().collect()
 }
 
 /// The lines that two programs have in another order, and what they stand behind in the second one. None if they are
@@ -215,6 +229,18 @@ pub fn write_state(file: &Path, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_line_break_is_no_change() {
+        let lines = |text: &str| text.lines().map(String::from).collect::<Vec<_>>();
+        let same = "-    mount(\n-        \"proc\", // what\n-        flags,\n-    )?;\n+mount(\"proc\", flags)?;\n";
+        assert_eq!(changes(&lines(same)), lines(""));
+        let other = format!(
+            "{same} fn main() {{\n-    mount(\"proc\", none)?;\n+    mount(\"proc\",\n+flags)?;"
+        );
+        let expected = "-    mount(\"proc\", none)?;\n+    mount(\"proc\",\n+flags)?;";
+        assert_eq!(changes(&lines(&other)), lines(expected));
+    }
 
     #[test]
     fn a_line_in_another_place_is_told_from_one_that_looks_otherwise() {
