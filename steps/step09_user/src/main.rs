@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         Cli::Child { runner, args } => child(&runner, args),
     };
     result.unwrap_or_else(|err| {
-        let cure = match err.downcast_ref::<Errno>() {
+        let of_fs = err.downcast_ref::<std::io::Error>().and_then(|err| err.raw_os_error());
+        let cure = match err.downcast_ref().copied().or(of_fs.map(Errno::from_raw)) {
             Some(Errno::ENOENT) if err.to_string().contains("root") => " (run ./rootfs-fetch.sh)",
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
             Some(Errno::ENOSPC) => " (see cargo workshop doctor)", // too many namespaces
@@ -64,7 +65,7 @@ fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     let signals = handle_signals()?;
     let (uid, gid) = (unistd::geteuid(), unistd::getegid()); // afterwards: "nobody"
-    // Now: in a user namespace even sudo's root could not pass through a home that is closed.
+    // Now: in a user namespace root has no power over others' files, and a home may be closed.
     unistd::chdir(&args.rootfs)
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
@@ -73,7 +74,7 @@ fn run(args: Args) -> Result<ExitCode> {
         CloneFlags::CLONE_NEWUTS, // hostname, for us and our children
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
         CloneFlags::CLONE_NEWIPC, // System V shared memory and semaphores, message queues
-        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: a new, empty set
+        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: new ones, only lo
     ]))
     .context("cannot create namespaces")?;
     // "Inside, outside, how many": we are root. Unprivileged gid_maps want setgroups(2) denied.
@@ -105,9 +106,10 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     // In a user namespace the copies are "slaves": the host's new mounts would still come in.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
-    // pivot_root(2) wants a mount: rootfs, over "/". Our "/" stays the old one; "/.." is rootfs.
+    // pivot_root(2) wants a mount, so: rootfs (BIND), with what is mounted in it (REC), over "/".
+    // Our "/" stays the old one, and "/.." is rootfs. (Its path leads to what is under the mount.)
     mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE) // run() has entered it
-        .and_then(|()| unistd::chdir("/..")) // not by its path, which may lead elsewhere by now
+        .and_then(|()| unistd::chdir("/.."))
         .context("cannot mount the root filesystem")?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -145,7 +147,7 @@ fn lend_device(name: &str) -> Result<()> {
     mount(NONE, inside.as_str(), NONE, flags, NONE).context("cannot make it read-only")
 }
 
-/// Handles signals (PID 1 gets no others), and blocks all: until wait_for() none is lost.
+/// Handles signals (PID 1 gets no others but KILL), and blocks all: until wait_for() none is lost.
 /// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();

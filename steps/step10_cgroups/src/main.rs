@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::stat::Mode; // for nix's mkdir: main() has a cure for its errors
 use nix::unistd;
 use nix::unistd::getpgid;
 use rustix::process::{WaitOptions, wait}; // nix's fails at real-time signals (above 31)
@@ -37,7 +36,7 @@ enum Cli {
 
 #[derive(clap::Args)]
 struct Args {
-    /// At most this many processes
+    /// At most this many processes and threads, PID 1 among them
     #[arg(long, value_name = "N", default_value = "20")]
     pids_limit: std::num::NonZero<u64>,
     /// At most this much memory, such as 50m (b, k, m, g: powers of 1024)
@@ -60,7 +59,8 @@ fn main() -> ExitCode {
         Cli::Child { runner, cgroup, args } => child(&runner, &cgroup, args),
     };
     result.unwrap_or_else(|err| {
-        let cure = match err.downcast_ref::<Errno>() {
+        let of_fs = err.downcast_ref::<std::io::Error>().and_then(|err| err.raw_os_error());
+        let cure = match err.downcast_ref().copied().or(of_fs.map(Errno::from_raw)) {
             Some(Errno::ENOENT) if err.to_string().contains("root") => " (run ./rootfs-fetch.sh)",
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
             Some(Errno::ENOSPC) => " (see cargo workshop doctor)", // too many namespaces
@@ -75,7 +75,7 @@ fn run(args: Args) -> Result<ExitCode> {
     _ = writeln!(stderr(), "Running {:?} as {}", args.command, id()); // eprintln! may panic
     let signals = handle_signals()?;
     let (uid, gid) = (unistd::geteuid(), unistd::getegid()); // afterwards: "nobody"
-    // Now: in a user namespace even sudo's root could not pass through a home that is closed.
+    // Now: in a user namespace root has no power over others' files, and a home may be closed.
     unistd::chdir(&args.rootfs)
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     unshare(CloneFlags::from_iter([
@@ -84,7 +84,7 @@ fn run(args: Args) -> Result<ExitCode> {
         CloneFlags::CLONE_NEWUTS, // hostname, for us and our children
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
         CloneFlags::CLONE_NEWIPC, // System V shared memory and semaphores, message queues
-        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: a new, empty set
+        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: new ones, only lo
     ]))
     .context("cannot create namespaces")?;
     // "Inside, outside, how many": we are root. Unprivileged gid_maps want setgroups(2) denied.
@@ -124,9 +124,10 @@ fn child(runner: &str, cgroup: &str, args: Args) -> Result<ExitCode> {
     // In a user namespace the copies are "slaves": the host's new mounts would still come in.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
-    // pivot_root(2) wants a mount: rootfs, over "/". Our "/" stays the old one; "/.." is rootfs.
+    // pivot_root(2) wants a mount, so: rootfs (BIND), with what is mounted in it (REC), over "/".
+    // Our "/" stays the old one, and "/.." is rootfs. (Its path leads to what is under the mount.)
     mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE) // run() has entered it
-        .and_then(|()| unistd::chdir("/..")) // not by its path, which may lead elsewhere by now
+        .and_then(|()| unistd::chdir("/.."))
         .context("cannot mount the root filesystem")?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -166,7 +167,7 @@ fn join_cgroup(name: &str, args: &Args) -> Result<()> {
         let (tree, file, join) = if v2 { ("", new, "cgroup.procs") } else { (tree, old, "tasks") };
         let dir = Path::new("/sys/fs/cgroup").join(tree).join(name); // v2: the same each time
         if !dir.exists() {
-            unistd::mkdir(&dir, Mode::from_bits_truncate(0o755)).context("cannot make a cgroup")?;
+            fs::create_dir(&dir).context("cannot make a cgroup")?; // the kernel fills it with files
         }
         let file = dir.join(file);
         anyhow::ensure!(file.exists(), "there is no {file:?}: see cargo workshop doctor");
@@ -182,7 +183,7 @@ fn remove_cgroup(dir: &Path) -> Result<()> {
         let entries = if fs::exists(dir)? { fs::read_dir(dir)? } else { break }; // no such tree
         anyhow::ensure!(tries < 1000, "cannot remove {dir:?}: {err}");
         let inner = entries.flatten().filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
-        // Those that the container has made. (A list first: a folder that is read stays open.)
+        // Those that the container has made. (A list first: or each level would stay open.)
         for path in inner.map(|entry| entry.path()).collect::<Vec<_>>() {
             remove_cgroup(&path)?;
         }
@@ -201,7 +202,7 @@ fn lend_device(name: &str) -> Result<()> {
     mount(NONE, inside.as_str(), NONE, flags, NONE).context("cannot make it read-only")
 }
 
-/// Handles signals (PID 1 gets no others), and blocks all: until wait_for() none is lost.
+/// Handles signals (PID 1 gets no others but KILL), and blocks all: until wait_for() none is lost.
 /// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();
@@ -244,6 +245,6 @@ fn bytes(text: &str) -> Result<u64> {
 }
 
 fn microseconds_of_100_ms(text: &str) -> Result<u64> {
-    let cpus = text.parse::<f64>().ok().filter(|n| (0.01..10_000.0).contains(n)); // 0.01: 1 ms
-    Ok((cpus.context("expected a number from 0.01 on, such as 0.5")? * 100_000.0).round() as u64)
+    let cpus = text.parse::<f64>().ok().filter(|n| (0.01..10_000.0).contains(n)); // at least 1 ms
+    Ok((cpus.context("expected 0.01 to 9999, such as 0.5")? * 100_000.0).round() as u64)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use classroom::root::is_root;
-use classroom::{Result, Session, normal, output, until};
+use classroom::{Error, Result, Session, normal, output, until};
 
 use crate::*;
 
@@ -18,7 +18,7 @@ tests! { STEP_08:
 }
 tests! { STEP_09:
     root_inside_is_nobody_special_outside, files_belong_to_the_learner, the_learner_gains_nothing_on_the_host,
-    it_works_without_root,
+    it_works_without_root, what_may_not_be_written_is_said_with_a_cure,
 }
 
 /// The same as without the runner.
@@ -139,5 +139,20 @@ fn it_works_without_root(host: &Lab) -> Result<()> {
     host.run(&format!("kill {}", runner(&mut session)?))?;
     assert_eq!(session.outcome()?.status, 143);
     assert_eq!(before, traces(host)?);
+    Ok(())
+}
+
+/// Of whoever runs a program that they may not read, all in /proc/self belongs to root (PR_SET_DUMPABLE(2const)).
+fn what_may_not_be_written_is_said_with_a_cure(host: &Lab) -> Result<()> {
+    if !is_root() {
+        let why = "only who is not its owner may not read a program of mode 711";
+        return Err(Error::NeedsRoot(why.into()));
+    }
+    host.run("cp step mine; chmod 711 mine")?;
+    // By a shell: setpriv(1) still has its capabilities when it starts something.
+    let ran = output(&mut host.learner(["sh", "-c", "./mine run true"]))?;
+    let why = "cannot write setgroups: Permission denied (os error 13)";
+    let said = format!("step: {why} (use sudo, or see cargo workshop doctor)\n");
+    assert_eq!((host.errors(&ran), ran.status), (said, 125));
     Ok(())
 }
