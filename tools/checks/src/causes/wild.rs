@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::Explains::All;
 use super::{Evidence, Row, counted, said, seen};
-use crate::lab::{Call, Lab, Running, points};
+use crate::lab::{Call, Lab, Running, excerpt, points};
 use crate::{Cause, Failure};
 
 pub const ROWS: &[Row] = &[
@@ -151,12 +151,14 @@ pub fn hang(running: &Running) -> Cause {
         halves.iter().any(|pid| lab.signals(*pid, which).contains(&(signal as i32)))
     };
     let told = any("SigCgt", Signal::SIGCHLD) || !any("SigCgt", Signal::SIGTERM);
+    let done = running.done();
+    let spoken = !done.stdout.is_empty() || !excerpt(&done.stderr).is_empty();
     match running.inside().and_then(|command| lab.process(command)) {
         Some(command) if !command.zombie => COMMAND_RUNS,
-        _ if any("SigBlk", Signal::SIGCHLD) && !running.session().stdout().is_empty() => BLOCKED,
-        _ if !told && !running.session().stdout().is_empty() => NOT_HANDLED,
+        _ if any("SigBlk", Signal::SIGCHLD) && spoken => BLOCKED,
+        _ if !told && spoken => NOT_HANDLED,
         None if becomes_itself => return Cause::about("named", BECOMES_ITSELF),
-        None if running.session().stdout().is_empty() => NOT_STARTED_YET,
+        None if !spoken => NOT_STARTED_YET,
         None => WAITS_FOR_NOTHING,
         Some(_) => NOT_WAITED_FOR,
     }

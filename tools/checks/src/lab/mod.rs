@@ -204,7 +204,9 @@ impl Lab {
         if !self.has_strace() {
             return self.run(args);
         }
-        self.run_injected(&format!("{call}:delay_enter=100000"), &[], args)
+        // Longer than all that may come before it, on this machine.
+        let delay = (self.deadline / 40).as_micros();
+        self.run_injected(&format!("{call}:delay_enter={delay}"), &[], args)
     }
 
     /// Runs `program run ARGS`, in which a system call fails with EIO: each process's first of this name, or its
