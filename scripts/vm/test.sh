@@ -12,7 +12,7 @@
 # workshop.md, for `git apply PATCH`.
 # Needs cargo and, from Debian: qemu-system-x86 mmdebstrap e2fsprogs; for arm64 qemu-system-arm mmdebstrap e2fsprogs
 # and, on another machine than such a one, qemu-user-static arch-test.
-# Environment: VM_SECONDS, the time limit of the machine (default 1200, with `all` 3600); VM_CACHE, see vm/image.sh;
+# Environment: VM_SECONDS, the time limit of the machine (default 2400, with `all` 3600); VM_CACHE, see vm/image.sh;
 # ROOTFS_TARBALL=FILE for arm64, Alpine's tarball for aarch64, where it is not to be downloaded.
 # Exit status: that of the tests; 125 if the machine gave none. Without QEMU it says so, and fails if CI=true.
 set -eu
@@ -133,7 +133,7 @@ main() {
     pack "$@"
     image=$(scripts/vm/image.sh)
     [ "${1-}" != all ] || : "${VM_SECONDS:=3600}"
-    scripts/vm/run.sh "$image" "$work/job.tar" "${VM_SECONDS:-1200}"
+    scripts/vm/run.sh "$image" "$work/job.tar" "${VM_SECONDS:-2400}"
 }
 
 main "$@"

@@ -396,6 +396,7 @@ test("the clock in the teacher's window says what is late, by the schedule", () 
         const end = chapters.reduce((sum, found) => sum + Number(found[1]), 0);
         const begin = end - Number(chapters[4][1]);
         await state(`from minute ${begin} to ${end}, of 90`);
+        await context.clock.pauseAt(60_000);
         await notes.getByRole("button", { name: "Start" }).click();
         await notes.clock.fastForward((end - 1) * 60_000);
         await state(`from minute ${begin} to ${end}, of 90`);

@@ -115,7 +115,7 @@ impl Repo {
             file: "guide.md".into(),
             check,
             block: block.map(str::to_string),
-            patience: Duration::from_secs(2),
+            patience: Duration::from_secs(10),
         })
     }
 
@@ -505,7 +505,7 @@ fn a_command_that_does_not_end_is_named_with_what_came_until_then() -> Result<()
     let (_, wrong) = session("01", "$ echo before; sleep 1000\n$ echo after\n")?;
     for part in [
         "line 2: `session 01`: after `$ echo before; sleep 1000`",
-        "in 2 seconds",
+        "in 10 seconds",
         "What came until then:",
         "\nbefore\n",
     ] {

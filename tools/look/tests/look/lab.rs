@@ -112,6 +112,9 @@ impl Lab {
                 let head = head.trim_end_matches(|c: char| c.is_ascii_digit());
                 line = format!("{head}2 of {}", tail.split(" (").next().unwrap_or_default());
             }
+            if line.contains(" cpu ") {
+                line.truncate(line.find("  held back").unwrap_or(line.len())); // so is this
+            }
             line + "\n"
         };
         let rest: String = rest.lines().map(line).collect();

@@ -42,7 +42,7 @@ fn bubblewrap_and_unshare_beside_step_10() -> Result<()> {
     let (line, rest) = tail.split_once('\n').expect("no end of the line");
     let values: Vec<&str> = line.split_whitespace().filter(|word| *word != "host's").collect();
     let [_processes, mounts, "own"] = values[..] else { panic!("processes and mounts: {line:?}") };
-    let line = line.replacen(&format!(" {mounts:<6}"), " 32    ", 1);
+    let line = line.replacen(&format!(" {mounts} own"), " 32 own", 1);
     snapshot("beside", &lab.normal(&format!("{head} bubble {line}\n{rest}")));
     Ok(())
 }

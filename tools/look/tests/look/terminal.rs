@@ -151,6 +151,8 @@ fn changes_are_marked() -> Result<()> {
     let mut look = looking(&lab)?;
     let mut container = lab.step("")?;
     look.wait_for("\x1b[K+")?;
+    // What is seen for the first time has not changed.
+    look.wait_for("\"container\"")?;
     container.send("hostname renamed\n")?;
     look.wait_for("\"renamed\"*")?;
     container.send("sleep 1000 &\n")?;
