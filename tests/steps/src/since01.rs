@@ -120,6 +120,7 @@ fn an_interactive_shell_has_job_control(host: &Lab) -> Result<()> {
     terminal.wait_for("\nup")?;
     terminal.send("one\n")?;
     terminal.wait_for("got:one")?; // so it is running, and in the foreground
+    until_it_reads(host)?;
     terminal.send("\x03")?;
     terminal.wait_for("# ")?;
     terminal.send("sh -c 'echo up; while read -r line; do echo got:$line; done'\n")?;
@@ -135,6 +136,7 @@ fn an_interactive_shell_has_job_control(host: &Lab) -> Result<()> {
     terminal.wait_for("sh -c")?;
     terminal.send("three\n")?;
     terminal.wait_for("got:three")?;
+    until_it_reads(host)?;
     terminal.send("\x03")?;
     terminal.wait_for("# ")?;
     terminal.send("exit 7\n")?;
@@ -159,6 +161,7 @@ fn ctrl_c_ends_the_command(host: &Lab) -> Result<()> {
     terminal.wait_for("\nup")?;
     terminal.send("line\n")?;
     terminal.wait_for("got:line")?;
+    until_it_reads(host)?;
     terminal.send("\x03")?;
     terminal.wait_for("# ")?;
     // In steps 01 and 02 Ctrl-C ends the runner as well, perhaps first: then the command still reads from the terminal.
@@ -169,4 +172,14 @@ fn ctrl_c_ends_the_command(host: &Lab) -> Result<()> {
     terminal.finish()?;
     assert_eq!(before, traces(host)?);
     Ok(())
+}
+
+/// A shell that has yet to read does not look for signals again.
+fn until_it_reads(host: &Lab) -> Result<()> {
+    until("the shell reads", || {
+        host.processes().iter().any(|(pid, args)| {
+            let status = host.read(&format!("/proc/{pid}/status")).unwrap_or_default();
+            args.starts_with("sh -c echo up") && status.contains("State:\tS")
+        })
+    })
 }

@@ -170,11 +170,17 @@ impl Tree {
     /// Makes the folders, and sets their limits.
     fn new(processes: u32) -> Result<Tree> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("classroom-{}-{count}", std::process::id());
         let top = Path::new(TOP);
         let v2 = top.join("cgroup.controllers").exists();
         let trees: &[&str] = if v2 { &[""] } else { &TREES };
+        // A test in another PID namespace may have our number, and the same cgroups.
+        let name = loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("classroom-{}-{count}", std::process::id());
+            if !trees.iter().any(|tree| top.join(tree).join(&name).exists()) {
+                break name;
+            }
+        };
         let missing = |what: String| {
             move |err: std::io::Error| {
                 Error::Missing(format!("cannot {what}: {err} (see cgroups(7))"))

@@ -151,7 +151,7 @@ are_there() {
     return 1
 }
 tries=0
-while are_there && [ $tries -lt 200 ]; do
+while are_there && [ $tries -lt 1200 ]; do
     [ $tries = 0 ] || sleep 0.05
     find $folders -depth -type d -exec rmdir {} + 2>/dev/null
     tries=$((tries + 1))

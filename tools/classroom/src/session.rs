@@ -90,6 +90,8 @@ impl Session {
     /// *controlling* terminal is up to the command: see [`Host::terminal`](crate::Host::terminal).)
     pub fn on_terminal(command: &mut Command) -> Result<Session> {
         let (master, slave) = open_terminal().attempt("open a pseudo-terminal")?;
+        // Before there is anybody with whom the terminal may end.
+        set_size(&slave, 24, 80)?;
         let clone = |file: &File| file.try_clone().attempt("duplicate a terminal");
         command.stdin(clone(&slave)?).stdout(clone(&slave)?).stderr(clone(&slave)?);
         let child = spawn(command)?;
@@ -98,7 +100,6 @@ impl Session {
         let out = Some(clone(&master)?);
         let mut session = Session::follow(command, child, Some(master), out, None);
         session.terminal = Some(slave);
-        session.resize(24, 80)?;
         Ok(session)
     }
 
@@ -250,15 +251,7 @@ impl Session {
         let Some(terminal) = &self.terminal else {
             return Err(Error::Failed("this is no terminal".into()));
         };
-        let stdin = terminal.try_clone().attempt("duplicate the terminal")?;
-        let (rows, columns) = (rows.to_string(), columns.to_string());
-        let mut stty = Command::new("stty");
-        let done = stty
-            .args(["rows", &rows, "cols", &columns])
-            .stdin(stdin)
-            .status()
-            .attempt("run stty")?;
-        if done.success() { Ok(()) } else { Err(Error::Failed(format!("{stty:?} failed"))) }
+        set_size(terminal, rows, columns)
     }
 
     /// Closes the input of a command on pipes, and waits until it has ended and both of its streams are closed (also by
@@ -344,6 +337,15 @@ fn open_terminal() -> std::io::Result<(File, File)> {
     slave.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
     let slave = slave.open(ptsname_r(&master)?)?;
     Ok((File::from(OwnedFd::from(master)), slave))
+}
+
+fn set_size(terminal: &File, rows: u16, columns: u16) -> Result<()> {
+    let stdin = terminal.try_clone().attempt("duplicate a terminal")?;
+    let (rows, columns) = (rows.to_string(), columns.to_string());
+    let mut stty = Command::new("stty");
+    let done =
+        stty.args(["rows", &rows, "cols", &columns]).stdin(stdin).status().attempt("run stty")?;
+    if done.success() { Ok(()) } else { Err(Error::Failed(format!("{stty:?} failed"))) }
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {

@@ -212,7 +212,7 @@ impl Trial {
         let follow = if self.half == Half::All { "-f" } else { "" };
         if self.half != Half::Child {
             let script =
-                format!("exec timeout -s KILL 10 strace {follow} -o trace {strace} \"$@\"");
+                format!("exec timeout -s KILL 60 strace {follow} -o trace {strace} \"$@\"");
             return Ok(around(&script, argv));
         }
         let step = self.lab.runner.step().unwrap_or_default();
@@ -227,7 +227,7 @@ impl Trial {
         let cgroup = if step >= 10 { &*self.cgroup } else { "" };
         // With -D, strace is not the parent of `child`, which is PID 1 as it is else.
         let script = format!(
-            "shift 2; {change_directory}; exec timeout -s KILL 10 sh -c 'exec unshare {namespaces} --fork env -i \
+            "shift 2; {change_directory}; exec timeout -s KILL 60 sh -c 'exec unshare {namespaces} --fork env -i \
              PATH=$PATH strace -D -o /workshop/trace {strace} {} child $$ {cgroup} \"$@\"' sh \"$@\"",
             self.lab.program()
         );

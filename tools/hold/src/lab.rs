@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -442,7 +443,9 @@ impl Lab {
     pub fn helper(&self) -> Result<&'static str> {
         self.this_takes_long();
         let exe = std::env::current_exe().attempt("find this program")?;
-        fs::copy(exe, self.host.path("/workshop/helper")).attempt("copy this program")?;
+        // cp(1): what another test starts meanwhile would inherit an open file (ETXTBSY).
+        let copied = output(Command::new("cp").arg(exe).arg(self.host.path("/workshop/helper")))?;
+        hold(copied.status == 0, || copied.stderr)?;
         Ok("/workshop/helper")
     }
 
@@ -452,7 +455,7 @@ impl Lab {
     /// [`Failure::NotHeld`] with what is left behind.
     pub fn nothing_is_left(&self) -> Outcome {
         // What was killed a moment ago may still be about to end.
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + Duration::from_secs(10);
         while let Err(left) = self.left() {
             if Instant::now() > end {
                 return Err(Failure::NotHeld(left));

@@ -28,7 +28,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn orphans_reaped(lab: &Lab) -> Outcome {
-    reaped(lab, "i=0; while [ $i -lt 30 ]; do (sh -c 'exit 3' & exit 4); i=$((i+1)); done")
+    reaped(lab, "i=0; while [ $i -lt 15 ]; do (sh -c 'exit 3' & exit 4); i=$((i+1)); done")
 }
 
 fn real_time_orphan(lab: &Lab) -> Outcome {
@@ -39,9 +39,10 @@ fn real_time_orphan(lab: &Lab) -> Outcome {
 fn reaped(lab: &Lab, script: &str) -> Outcome {
     let running = lab.start(&format!("{script}; echo ready; read x; exit 7"))?;
     // The last ones may not have ended yet.
-    let zombies = || Ok::<_, Error>(lab.host.run("ps -e -o stat=,args= | grep '^Z'")?.stdout);
+    let look = "ps -e -o stat=,args= | grep -E '^Z|sh -c (exit|kill)'";
+    let zombies = || Ok::<_, Error>(lab.host.run(look)?.stdout);
     let mut left = zombies()?;
-    for _ in 0..50 {
+    for _ in 0..200 {
         if left.is_empty() {
             break;
         }
