@@ -56,11 +56,12 @@ impl Shop {
             .attempt("make a folder")?;
         let script = "
             set -eu
+            umask 022
             mkdir -p work repo/target/debug
             cd repo
             from=$1 rootfs=$2
             shift 2
-            cp \"$@\" target/debug/
+            install \"$@\" target/debug/
             (cd \"$from\" && tar -c Cargo.toml steps scripts/run-step.sh) | tar -x
             cp -a \"$rootfs\" rootfs
             printf '#!/bin/sh\\nexit 1\\n' >rootfs-fetch.sh

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, umask};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::mkfifo;
 use steps::repository;
@@ -80,6 +80,8 @@ impl Setup {
     /// [`Error::Missing`] if this machine does not let this user make namespaces, or there is no root file system;
     /// [`Error::Failed`] if the namespaces are there and something in them cannot be set up.
     pub fn start(self) -> Result<Host> {
+        // Whoever runs the tests may have a strict one; on the host others are to read what they write.
+        umask(Mode::from_bits_truncate(0o022));
         let rootfs = if self.rootfs { Some(rootfs()?) } else { None };
         let place = Place::new().attempt("make a folder for the classroom host")?;
         let fence = Fence::new(self.processes);
@@ -267,6 +269,9 @@ impl Host {
                     .attempt("fill the classroom host")?;
             }
         }
+        // Also what cargo has built with a strict umask.
+        fs::set_permissions(workshop.join(&self.name), Permissions::from_mode(0o755))
+            .attempt("fill the classroom host")?;
         Ok(())
     }
 

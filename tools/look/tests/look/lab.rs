@@ -36,9 +36,9 @@ impl Lab {
         let setup = Setup::new(&program).processes(1000); // there are crowds among the tests
         let host = if number < 5 { setup.without_rootfs().start()? } else { setup.start()? };
         let cgroups = if number == 10 { Some(Cgroups::on(&host)?) } else { None };
-        let mut cp = Command::new("cp");
-        cp.arg(env!("CARGO_BIN_EXE_look")).arg(host.path("/workshop/look"));
-        assert_eq!(output(&mut cp)?.status, 0, "cannot copy look");
+        let mut install = Command::new("install");
+        install.arg(env!("CARGO_BIN_EXE_look")).arg(host.path("/workshop/look"));
+        assert_eq!(output(&mut install)?.status, 0, "cannot copy look");
         let mounts = host.read("/proc/1/mountinfo")?.lines().count();
         Ok(Lab { host, cgroups, mounts })
     }
