@@ -190,7 +190,7 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "home_closed_to_root",
         user: SOMEBODY,
-        set_up: "@unmapped; setpriv --reuid=65534 --clear-groups chmod -R go= $repo",
+        set_up: "@unmapped; hostname nowhere.invalid; setpriv --reuid=65534 --clear-groups chmod -R go= $repo",
         steps: ".xxxxxxx.x", says: "root may not read",
     },
 ];

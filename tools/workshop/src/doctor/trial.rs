@@ -110,8 +110,10 @@ fn may_be_root() -> Result<Option<&'static str>, Refused> {
     if geteuid().is_root() {
         return Ok(None);
     }
-    let quiet =
-        |program: &str| Command::new(program).args(["-n", "true"]).stdin(Stdio::null()).output();
+    let quiet = |program: &str| {
+        let mut quiet = Command::new(program);
+        quiet.args(["-n", "true"]).env("LC_ALL", "C").stdin(Stdio::null()).output()
+    };
     let (by, tried) = match quiet("sudo") {
         Ok(tried) => ("sudo", tried),
         Err(_) => match quiet("doas") {
@@ -146,9 +148,14 @@ fn may_be_root() -> Result<Option<&'static str>, Refused> {
 /// Whether root can read what it is to start: on a network's disk, or in an encrypted home, it may be nobody.
 fn root_may_look(by: Option<&str>) -> Result<(), Refused> {
     let (Some(by), Ok(me)) = (by, env::current_exe()) else { return Ok(()) };
-    let looked = Command::new(by).args(["-n", "test", "-r"]).arg(&me).stdin(Stdio::null()).output();
+    let looked = Command::new(by)
+        .args(["-n", "test", "-r"])
+        .arg(&me)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output();
     // test(1) says nothing; who does is sudo, which would have to ask for the password once more.
-    if looked.is_ok_and(|looked| looked.status.success() || !looked.stderr.is_empty()) {
+    if looked.is_ok_and(|looked| looked.status.success() || !telling(&looked.stderr).is_empty()) {
         return Ok(());
     }
     Err(Refused::Broken(format!(
@@ -184,7 +191,19 @@ fn run(repo: &Repo, step: Step) -> Result<(), String> {
 /// The lines of an error stream that say what is wrong.
 fn telling(stderr: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(stderr);
-    let lines =
-        text.lines().filter(|line| !line.starts_with("Running ") && !line.starts_with("+ "));
+    // sudo goes on without the address of this host.
+    let besides = ["Running ", "+ ", "sudo: unable to resolve host "];
+    let lines = text.lines().filter(|line| !besides.iter().any(|words| line.starts_with(words)));
     lines.map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_an_address_is_not_what_is_wrong() {
+        let said = b"sudo: unable to resolve host box: Name or service not known\nsudo: a password is required\n";
+        assert_eq!(telling(said), ["sudo: a password is required"]);
+    }
 }
