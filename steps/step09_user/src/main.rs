@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|err| {
         let of_fs = err.downcast_ref::<std::io::Error>().and_then(|err| err.raw_os_error());
-        let cure = match err.downcast_ref().copied().or(of_fs.map(Errno::from_raw)) {
+        let cure = match err.downcast_ref::<Errno>().copied().or(of_fs.map(Errno::from_raw)) {
             Some(Errno::ENOENT) if err.to_string().contains("root") => " (run ./rootfs-fetch.sh)",
             Some(Errno::EPERM | Errno::EACCES) => " (use sudo, or see cargo workshop doctor)",
             Some(Errno::ENOSPC) => " (see cargo workshop doctor)", // too many namespaces
