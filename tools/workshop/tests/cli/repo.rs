@@ -69,7 +69,8 @@ impl Repo {
     /// `cargo workshop ARGS`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.workshop);
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("NO_COLOR");
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
         command.env("CARGO", self.path("cargo"));
         // Nobody's own git settings change what the tests see.
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
