@@ -107,7 +107,7 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     }
 }
 
-/// Handles signals (PID 1 gets no others but KILL), and blocks all: until wait_for() none is lost.
+/// Handles signals (PID 1 is deaf to most others), and blocks all: until wait_for() none is lost.
 /// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();

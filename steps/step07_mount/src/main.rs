@@ -96,9 +96,9 @@ fn child(runner: &str, args: Args) -> Result<ExitCode> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
     // pivot_root(2) wants a mount, so: rootfs (BIND), with what is mounted in it (REC), over "/".
-    // Our "/" stays the old one, and "/.." is rootfs. (Its path leads to what is under the mount.)
+    // Our "/" stays the old one, and "/.." is rootfs.
     mount(Some(&args.rootfs), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE)
-        .and_then(|()| unistd::chdir("/.."))
+        .and_then(|()| unistd::chdir("/..")) // by its own path we would be under the mount
         .with_context(|| format!("cannot enter the root filesystem {:?}", args.rootfs))?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -136,7 +136,7 @@ fn lend_device(name: &str) -> Result<()> {
     mount(NONE, inside.as_str(), NONE, flags, NONE).context("cannot make it read-only")
 }
 
-/// Handles signals (PID 1 gets no others but KILL), and blocks all: until wait_for() none is lost.
+/// Handles signals (PID 1 is deaf to most others), and blocks all: until wait_for() none is lost.
 /// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();

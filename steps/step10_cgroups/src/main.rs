@@ -84,7 +84,7 @@ fn run(args: Args) -> Result<ExitCode> {
         CloneFlags::CLONE_NEWUTS, // hostname, for us and our children
         CloneFlags::CLONE_NEWPID, // process IDs, from the next process on
         CloneFlags::CLONE_NEWIPC, // System V shared memory and semaphores, message queues
-        CloneFlags::CLONE_NEWNET, // network interfaces, addresses, routes, ports: new ones, only lo
+        CloneFlags::CLONE_NEWNET, // network interfaces (a new lo), addresses, routes, ports
     ]))
     .context("cannot create namespaces")?;
     // "Inside, outside, how many": we are root. Unprivileged gid_maps want setgroups(2) denied.
@@ -125,9 +125,9 @@ fn child(runner: &str, cgroup: &str, args: Args) -> Result<ExitCode> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make the mounts private")?;
     // pivot_root(2) wants a mount, so: rootfs (BIND), with what is mounted in it (REC), over "/".
-    // Our "/" stays the old one, and "/.." is rootfs. (Its path leads to what is under the mount.)
+    // Our "/" stays the old one, and "/.." is rootfs.
     mount(Some("."), "/", NONE, MsFlags::MS_REC | MsFlags::MS_BIND, NONE) // run() has entered it
-        .and_then(|()| unistd::chdir("/.."))
+        .and_then(|()| unistd::chdir("/..")) // by its own path we would be under the mount
         .context("cannot mount the root filesystem")?;
     anyhow::ensure!(!Path::new("proc").is_symlink(), "/proc is a link, which may lead elsewhere");
     let harmless = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -202,7 +202,7 @@ fn lend_device(name: &str) -> Result<()> {
     mount(NONE, inside.as_str(), NONE, flags, NONE).context("cannot make it read-only")
 }
 
-/// Handles signals (PID 1 gets no others but KILL), and blocks all: until wait_for() none is lost.
+/// Handles signals (PID 1 is deaf to most others), and blocks all: until wait_for() none is lost.
 /// Not: what signal-hook refuses (FORBIDDEN), our crashes, SIGPIPE, Ctrl-Z. (34 on: real-time.)
 fn handle_signals() -> Result<SignalsInfo<WithOrigin>> {
     let omit = [FORBIDDEN, &[SIGBUS, SIGPIPE, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU]].concat();

@@ -174,7 +174,7 @@ fn ctrl_c_ends_the_command(host: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A shell that has yet to read does not look for signals again.
+/// A signal that comes just before a shell's read(2) is handled only after it.
 fn until_it_reads(host: &Lab) -> Result<()> {
     until("the shell reads", || {
         host.processes().iter().any(|(pid, args)| {

@@ -74,13 +74,13 @@ impl Setup {
         self
     }
 
-    /// Makes the host.
+    /// Makes the host. From then on this process has the umask 022.
     ///
     /// # Errors
     /// [`Error::Missing`] if this machine does not let this user make namespaces, or there is no root file system;
     /// [`Error::Failed`] if the namespaces are there and something in them cannot be set up.
     pub fn start(self) -> Result<Host> {
-        // Whoever runs the tests may have a strict one; on the host others are to read what they write.
+        // That of the one who runs the tests may be strict; on the host others are to read what is written.
         umask(Mode::from_bits_truncate(0o022));
         let rootfs = if self.rootfs { Some(rootfs()?) } else { None };
         let place = Place::new().attempt("make a folder for the classroom host")?;

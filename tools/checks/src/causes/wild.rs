@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::Explains::All;
 use super::{Evidence, Row, counted, said, seen};
-use crate::lab::{Call, Lab, Running, excerpt, points};
+use crate::lab::{Call, Lab, Running, points};
 use crate::{Cause, Failure};
 
 pub const ROWS: &[Row] = &[
@@ -152,7 +152,10 @@ pub fn hang(running: &Running) -> Cause {
     };
     let told = any("SigCgt", Signal::SIGCHLD) || !any("SigCgt", Signal::SIGTERM);
     let done = running.done();
-    let spoken = !done.stdout.is_empty() || !excerpt(&done.stderr).is_empty();
+    // Of stderr only what begins with the command's name is the command's own.
+    let own = done.words().first().map(|name| format!("{name}: "));
+    let complains = own.is_some_and(|own| done.stderr.lines().any(|line| line.starts_with(&own)));
+    let spoken = !done.stdout.is_empty() || complains;
     match running.inside().and_then(|command| lab.process(command)) {
         Some(command) if !command.zombie => COMMAND_RUNS,
         _ if any("SigBlk", Signal::SIGCHLD) && spoken => BLOCKED,

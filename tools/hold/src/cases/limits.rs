@@ -90,8 +90,8 @@ fn values(lab: &Lab) -> Outcome {
 }
 
 /// Reads the limit back, and only then lets the bomb go. (The end of its input must not.) It goes on
-/// until its last line of input: the shell that waits for that forks no more itself, and only once before (ash ends
-/// where it cannot fork).
+/// until its last line of input: the shell that waits for that forks no more itself. The bomb has a shell of its own: ash
+/// ends where it cannot fork.
 fn bomb(lab: &Lab, options: &Options, limit: &str) -> Outcome {
     let bomb =
         "f() { f | f & }; echo ready; read x; test \"$x\" = go || exit 9; (f); read x; exit 7";

@@ -119,9 +119,13 @@ fn changes(difference: &[String]) -> Vec<String> {
     let is_change = |line: &String| line.starts_with(['-', '+']);
     let text = |lines: &[String], sign: char| -> String {
         let side = lines.iter().filter(|line| line.starts_with(sign));
-        // A comma comes and goes with the line break behind it.
-        let letters = side.flat_map(|line| code(&line[1..]).chars());
-        letters.filter(|letter| !letter.is_whitespace() && *letter != ',').collect()
+        // A comma comes and goes with the line break behind it. In quotation marks everything counts.
+        let mut quoted = false;
+        let counts = |letter: &char| {
+            quoted ^= *letter == '"';
+            quoted || !letter.is_whitespace() && *letter != ','
+        };
+        side.flat_map(|line| code(&line[1..]).chars()).filter(counts).collect()
     };
     let blocks = difference.chunk_by(|line, next| is_change(line) == is_change(next));
     let blocks =
@@ -235,6 +239,8 @@ mod tests {
         let lines = |text: &str| text.lines().map(String::from).collect::<Vec<_>>();
         let same = "-    mount(\n-        \"proc\", // what\n-        flags,\n-    )?;\n+mount(\"proc\", flags)?;\n";
         assert_eq!(changes(&lines(same)), lines(""));
+        let text = "-write(\"0 {uid}1\")\n+write(\"0 {uid} 1\")";
+        assert_eq!(changes(&lines(text)), lines(text));
         let other = format!(
             "{same} fn main() {{\n-    mount(\"proc\", none)?;\n+    mount(\"proc\",\n+flags)?;"
         );

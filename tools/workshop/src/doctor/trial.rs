@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::IsTerminal;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
 use std::process::{Command, Output, Stdio};
 
 use nix::unistd::geteuid;
@@ -110,13 +111,9 @@ fn may_be_root() -> Result<Option<&'static str>, Refused> {
     if geteuid().is_root() {
         return Ok(None);
     }
-    let quiet = |program: &str| {
-        let mut quiet = Command::new(program);
-        quiet.args(["-n", "true"]).env("LC_ALL", "C").stdin(Stdio::null()).output()
-    };
-    let (by, tried) = match quiet("sudo") {
+    let (by, tried) = match quietly("sudo", ["true"]) {
         Ok(tried) => ("sudo", tried),
-        Err(_) => match quiet("doas") {
+        Err(_) => match quietly("doas", ["true"]) {
             Ok(tried) => ("doas", tried),
             Err(_) => {
                 let why =
@@ -145,15 +142,15 @@ fn may_be_root() -> Result<Option<&'static str>, Refused> {
     }
 }
 
+/// Runs a command by sudo or doas, if they do not ask. What they say is in English.
+fn quietly<S: AsRef<OsStr>>(by: &str, command: impl IntoIterator<Item = S>) -> io::Result<Output> {
+    Command::new(by).arg("-n").args(command).env("LC_ALL", "C").stdin(Stdio::null()).output()
+}
+
 /// Whether root can read what it is to start: on a network's disk, or in an encrypted home, it may be nobody.
 fn root_may_look(by: Option<&str>) -> Result<(), Refused> {
     let (Some(by), Ok(me)) = (by, env::current_exe()) else { return Ok(()) };
-    let looked = Command::new(by)
-        .args(["-n", "test", "-r"])
-        .arg(&me)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output();
+    let looked = quietly(by, [OsStr::new("test"), OsStr::new("-r"), me.as_os_str()]);
     // test(1) says nothing; who does is sudo, which would have to ask for the password once more.
     if looked.is_ok_and(|looked| looked.status.success() || !telling(&looked.stderr).is_empty()) {
         return Ok(());

@@ -112,10 +112,10 @@ echo done
 /// Who has fewer capabilities than another of the same user may not look where that one has its root directory.
 const NOT_ALL: &str = r#"
 mount -t tmpfs none rootfs/dev
-less() { setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace "$@"; }
-less ls -L /proc/1/root >/dev/null 2>&1 && fails "this is not the root that was meant"
+without_ptrace() { setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace "$@"; }
+without_ptrace ls -L /proc/1/root >/dev/null 2>&1 && fails "this is not the root that was meant"
 export WORKSHOP NO_COLOR=1
-less "$WORKSHOP" doctor --fix >said 2>&1 && fails "--fix: $(cat said)"
+without_ptrace "$WORKSHOP" doctor --fix >said 2>&1 && fails "--fix: $(cat said)"
 mountpoint -q rootfs/dev || fails "it is gone, and a container may have used it: $(cat said)"
 grep -q "may not look into all processes" said || fails "not told why: $(cat said)"
 line=$(sed -n "s/^ *umount/umount/p" said)
