@@ -65,10 +65,9 @@ pub const ROWS: &[Row] = &[
     .of(All),
 ];
 
-/// Why there are ever more processes.
-pub fn many(lab: &Lab) -> Cause {
-    let family = lab.family();
-    let chain = longest_chain(&family);
+/// Why there are ever more processes: of these, by their parents.
+pub fn many(lab: &Lab, family: &BTreeMap<u32, u32>) -> Cause {
+    let chain = longest_chain(family);
     // The youngest tell what they all are.
     let young = chain.iter().take(8).filter_map(|pid| lab.process(*pid));
     let young: Vec<Vec<String>> = young.map(|process| process.args).collect();

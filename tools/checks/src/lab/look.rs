@@ -76,10 +76,11 @@ impl Lab {
         numbers.filter_map(|pid| Some((pid, self.state(pid)?.0))).collect()
     }
 
-    /// How many processes and threads there are.
-    pub(crate) fn tasks(&self) -> usize {
-        let threads = |pid| fs::read_dir(self.proc(pid, "task")).map_or(1, |tasks| tasks.count());
-        self.family().into_keys().map(threads).sum()
+    /// How many threads these processes have.
+    pub(crate) fn threads(&self, family: &BTreeMap<u32, u32>) -> usize {
+        let threads =
+            |pid: &u32| fs::read_dir(self.proc(*pid, "task")).map_or(1, |tasks| tasks.count());
+        family.keys().map(threads).sum()
     }
 
     /// Whether a process is there, and has not ended.

@@ -15,6 +15,7 @@ mod run;
 mod trace;
 
 use std::cell::{Cell, OnceCell};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -179,6 +180,7 @@ impl Lab {
             session,
             note: self.host.path(&note),
             glanced: Instant::now(),
+            family: BTreeMap::new(),
             learner,
             plain: plain && !self.soiled.get(),
             signalled: Cell::new(false),

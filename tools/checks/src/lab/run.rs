@@ -1,6 +1,7 @@
 //! A run of the learner's program, from its start to its end.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -29,6 +30,8 @@ pub struct Running<'a> {
     pub(super) session: Session,
     pub(super) note: PathBuf,
     pub(super) glanced: Instant,
+    /// The processes and their parents, when there were most.
+    pub(super) family: BTreeMap<u32, u32>,
     /// Whether an ordinary user has started it.
     pub(super) learner: bool,
     /// Whether it can be repeated as it is: `run` with these arguments, on a fresh host.
@@ -151,10 +154,15 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         self.glanced = Instant::now();
-        let count = self.lab.tasks();
+        let family = self.lab.family();
+        let count = self.lab.threads(&family);
+        // When they meet the wall, they may all end at once.
+        if family.len() > self.family.len() {
+            self.family = family;
+        }
         let (got, cause) = if count > MANY || self.lab.host.fence().hits().processes {
             let got = format!("{count} processes, and ever more (they have been stopped)");
-            (got, causes::many(self.lab))
+            (got, causes::many(self.lab, &self.family))
         } else if self.session.stdout().len() + self.session.stderr().len() > FLOOD {
             ("it prints without end (it has been stopped)".into(), "a loop that has no end".into())
         } else if Instant::now() > end {
