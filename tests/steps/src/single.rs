@@ -142,8 +142,8 @@ fn it_works_without_root(host: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Of whoever runs a program that they may not read, all in /proc/self belongs to root (proc(5), "dumpable"; the kernel's
-/// would_dump()).
+/// Of whoever runs a program that they may not read, all in /proc/self belongs to root (proc(5), "dumpable"; the
+/// kernel's would_dump()).
 fn what_may_not_be_written_is_said_with_a_cure(host: &Lab) -> Result<()> {
     if host.read("/proc/sys/fs/suid_dumpable")?.trim() == "1" {
         return Err(Error::Missing("fs.suid_dumpable is 1: here it belongs to the user".into()));

@@ -89,9 +89,9 @@ fn values(lab: &Lab) -> Outcome {
     same("cpu", cpu.trim_end_matches(" 100000"), "50000")
 }
 
-/// Reads the limit back, and only then lets the bomb go. (The end of its input must not.) It goes on
-/// until its last line of input: the shell that waits for that forks no more itself. The bomb has a shell of its own: ash
-/// ends where it cannot fork.
+/// Reads the limit back, and only then lets the bomb go. (The end of its input must not.) It goes on until its last
+/// line of input: the shell that waits for that forks no more itself. The bomb has a shell of its own: ash ends
+/// where it cannot fork.
 fn bomb(lab: &Lab, options: &Options, limit: &str) -> Outcome {
     let bomb =
         "f() { f | f & }; echo ready; read x; test \"$x\" = go || exit 9; (f); read x; exit 7";
